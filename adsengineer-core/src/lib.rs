@@ -1,0 +1,15 @@
+//! The domain logic of AdsEngineer: offline conversions delivered to ad platforms once, provably, or explained.
+//!
+//! Data flows one way: **words** (types that are valid once they exist), **rules** (pure functions and small
+//! state machines; time, randomness and data are arguments) and **doors** (the only code that touches the world).
+//! Words and rules need no feature; `engine`, `sqlite` and `http` add the doors.
+
+// words
+pub mod click_id;
+pub mod consent;
+pub mod conversion;
+pub mod id;
+pub mod identity;
+pub mod money;
+pub mod org;
+pub mod secret;

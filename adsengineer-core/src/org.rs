@@ -1,0 +1,122 @@
+//! Who acts: organizations (tenants), roles, and the caller of an operation.
+//!
+//! An [`OrgId`] that exists is valid, so nothing inside ever checks it again.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of an organization (tenant): 1 to 64 of `a-z 0-9 - _ .`, starting with a letter or digit.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OrgId(Arc<str>);
+
+/// Why a text is not the name of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an organization name: use 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit")]
+pub struct InvalidOrgId(String);
+
+impl OrgId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for OrgId {
+    type Err = InvalidOrgId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrgId> {
+        let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let only_allowed = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+        if starts_well && only_allowed && text.len() <= 64 {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidOrgId(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for OrgId {
+    type Error = InvalidOrgId;
+
+    fn try_from(text: String) -> Result<Self, InvalidOrgId> {
+        text.parse()
+    }
+}
+
+impl From<OrgId> for String {
+    fn from(org: OrgId) -> Self {
+        org.0.as_ref().into()
+    }
+}
+
+impl fmt::Display for OrgId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a caller may do, weakest first; each role includes the ones before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Sends leads and conversions.
+    Member,
+    /// Configures destinations, repairs dead letters.
+    Admin,
+    /// Mints tokens; instance-wide things in the operator's organization.
+    Owner,
+}
+
+/// Somebody whose identity has been established, acting for one organization.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caller {
+    org: OrgId,
+    role: Role,
+    subject: Arc<str>,
+}
+
+impl Caller {
+    /// A caller that the host program vouches for: the local CLI, or a service with its own authentication.
+    pub fn trusted(org: OrgId, role: Role) -> Self {
+        Self { org, role, subject: "local".into() }
+    }
+
+    /// The organization it acts for.
+    pub fn org(&self) -> &OrgId {
+        &self.org
+    }
+
+    /// What it may do.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Who it is, for the audit log; never an e-mail address.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_lower_case_and_start_with_a_letter_or_digit() {
+        for good in ["default", "acme-2", "a", "0x.y_z"] {
+            assert_eq!(good.parse::<OrgId>().map(|o| o.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", "Acme", "-a", "a b", "ä", &"a".repeat(65)] {
+            assert!(bad.parse::<OrgId>().is_err(), "{bad:?} must be refused");
+        }
+    }
+
+    #[test]
+    fn roles_are_ordered_from_weakest_to_strongest() {
+        assert!(Role::Viewer < Role::Member && Role::Member < Role::Admin && Role::Admin < Role::Owner);
+    }
+}

@@ -1,0 +1,71 @@
+//! Values that must not leak: `Debug` prints `***`, memory is wiped on drop, and opening one is a loud act.
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// A secret value. It cannot be printed, compared by accident or serialised.
+#[derive(Clone)]
+pub struct Secret<T: Zeroize>(Zeroizing<T>);
+
+impl<T: Zeroize> Secret<T> {
+    /// Wraps `value`.
+    pub fn new(value: T) -> Self {
+        Self(Zeroizing::new(value))
+    }
+
+    /// The value itself; every call is a place to review.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Zeroize> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<String> for Secret<String> {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+/// `url` with any password replaced by `***`, fit for logs and screens.
+pub fn redact_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let Some(at) = rest[..authority_end].rfind('@') else { return url.to_owned() };
+    match rest[..at].split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
+        None => url.to_owned(),
+    }
+}
+
+/// Whether `url` carries a password.
+pub fn url_has_password(url: &str) -> bool {
+    redact_url(url) != url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_value() {
+        let secret = Secret::new("hunter2".to_owned());
+        assert_eq!(format!("{secret:?}"), "***");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn passwords_in_urls_are_redacted_and_nothing_else() {
+        assert_eq!(redact_url("postgres://u:p@h:1/db?x=a@b"), "postgres://u:***@h:1/db?x=a@b");
+        assert_eq!(redact_url("postgres://u:p@ss@h/db"), "postgres://u:***@h/db");
+        for same in ["sqlite:///a/b.db", "postgres://u@h/db", "memory://", "plain"] {
+            assert_eq!(redact_url(same), same);
+            assert!(!url_has_password(same));
+        }
+    }
+}
