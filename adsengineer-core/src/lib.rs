@@ -9,7 +9,21 @@ pub mod click_id;
 pub mod consent;
 pub mod conversion;
 pub mod id;
-pub mod identity;
 pub mod money;
 pub mod org;
+pub mod outcome;
 pub mod secret;
+
+// rules
+pub mod audit;
+pub mod backoff;
+pub mod breaker;
+pub mod delivery;
+pub mod identity;
+pub mod rate_limit;
+
+// doors
+pub mod clock;
+pub mod destination;
+#[cfg(feature = "engine")]
+pub mod store;
