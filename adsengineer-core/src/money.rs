@@ -205,6 +205,29 @@ impl fmt::Display for Money {
     }
 }
 
+/// Exact sums of money by currency.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Totals(std::collections::BTreeMap<Currency, i128>);
+
+impl Totals {
+    /// Adds `money`.
+    pub fn add(&mut self, money: Money) {
+        let scale = u32::from(MAX_SCALE - money.amount.scale);
+        *self.0.entry(money.currency).or_default() += i128::from(money.amount.mantissa) * 10_i128.pow(scale);
+    }
+
+    /// Each currency's code and its sum as a decimal with the currency's own number of decimals.
+    pub fn decimals(&self) -> std::collections::BTreeMap<String, String> {
+        let unit = 10_i128.pow(u32::from(MAX_SCALE));
+        let decimal = |currency: &Currency, sum: i128| {
+            let fraction = format!("{:0width$}", sum % unit, width = usize::from(MAX_SCALE));
+            let wanted = fraction.trim_end_matches('0').len().max(usize::from(currency.decimals()));
+            if wanted == 0 { (sum / unit).to_string() } else { format!("{}.{}", sum / unit, &fraction[..wanted]) }
+        };
+        self.0.iter().map(|(currency, sum)| (currency.to_string(), decimal(currency, *sum))).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +273,17 @@ mod tests {
         assert_eq!(shown("1.5", "KWD").as_deref(), Some("1.500 KWD"));
         assert_eq!(shown("1.2345", "USD").as_deref(), Some("1.2345 USD"));
         assert_eq!(shown("0.05", "USD").as_deref(), Some("0.05 USD"));
+    }
+
+    #[test]
+    fn sums_are_exact_and_kept_apart_by_currency() {
+        let mut totals = Totals::default();
+        for (amount, currency) in [("0.1", "EUR"), ("0.2", "EUR"), ("1000", "JPY"), ("0.125", "USD")] {
+            totals.add(money(amount, currency).unwrap());
+        }
+        let shown: Vec<_> = totals.decimals().into_iter().collect();
+        let expected = [("EUR", "0.30"), ("JPY", "1000"), ("USD", "0.125")].map(|(c, d)| (c.to_owned(), d.to_owned()));
+        assert_eq!(shown, expected);
     }
 
     #[test]

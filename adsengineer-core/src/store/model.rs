@@ -1,1 +1,275 @@
-//! The in-memory model of a store.
+//! The in-memory model of a store: the reference that the real ones are tested against, and what the simulation runs on.
+//!
+//! It keeps everything behind one lock and favours plainness over speed. What a call has returned survives a crash
+//! of its user; there is nothing else to lose.
+
+mod accept;
+mod queue;
+mod reads;
+mod settle;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use super::{
+    Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
+    Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reconciliation, Store, StoreError, StoredDestination,
+    UploadResult, UploadView, WorkerId, Write,
+};
+use crate::{
+    audit::Link,
+    conversion::NaturalKey,
+    delivery::State,
+    id::{self, ConversionId, DeliveryId, DestinationId, UploadId},
+    money::Money,
+    org::OrgId,
+    outcome::Why,
+    rate_limit,
+};
+
+/// A store in memory.
+#[derive(Default)]
+pub struct ModelStore {
+    world: Mutex<World>,
+}
+
+#[derive(Default)]
+struct World {
+    last_id: i64,
+    destinations: BTreeMap<DestinationId, StoredDestination>,
+    removed: HashSet<DestinationId>,
+    conversions: BTreeMap<ConversionId, Conversion>,
+    by_key: HashMap<NaturalKey, ConversionId>,
+    owners: HashMap<[u8; 16], ConversionId>,
+    suppressed: HashSet<(OrgId, PersonKey)>,
+    deliveries: BTreeMap<DeliveryId, Delivery>,
+    uploads: BTreeMap<UploadId, Upload>,
+    intakes: Vec<IntakeRow>,
+    quotas: HashMap<Arc<str>, Vec<i64>>,
+}
+
+struct Conversion {
+    org: OrgId,
+    new: NewConversion,
+    revisions: Vec<Revision>,
+    captured_ms: i64,
+    updated_ms: i64,
+}
+
+/// A value of a conversion; the first is what it was captured with.
+#[derive(Clone, Copy)]
+struct Revision {
+    at: i64,
+    value: Option<Money>,
+}
+
+impl Conversion {
+    /// The value with the latest time; of equal times the one recorded last.
+    fn value(&self) -> Option<Money> {
+        self.revisions.iter().max_by_key(|r| r.at).and_then(|r| r.value)
+    }
+}
+
+struct Delivery {
+    org: OrgId,
+    conversion: ConversionId,
+    revision: u32,
+    value: Option<Money>,
+    destination: DestinationId,
+    action_id: Arc<str>,
+    transaction_id: Arc<str>,
+    /// An older revision's delivery that must be final first.
+    after: Option<DeliveryId>,
+    state: State,
+    due_ms: Option<i64>,
+    lease: Option<Lease>,
+    attempts: u16,
+    first_sent_ms: Option<i64>,
+    event_hash: Option<u64>,
+    upload: Option<UploadId>,
+    round: u8,
+    part: i64,
+    why: Option<Why>,
+    /// Consent was withdrawn while it was on its way: it is not sent again.
+    stop: bool,
+    changed_ms: i64,
+    history: Vec<(i64, Why)>,
+}
+
+struct Upload {
+    org: OrgId,
+    destination: DestinationId,
+    rows: Vec<DeliveryId>,
+    sent_ms: i64,
+    answered: bool,
+    round: u8,
+    polls: u32,
+    result: UploadResult,
+}
+
+struct IntakeRow {
+    org: OrgId,
+    rows: u64,
+    refused: u64,
+    denied: u64,
+    duplicates: u64,
+    conversions: u64,
+    deliveries: u64,
+}
+
+impl ModelStore {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    fn next_id(&mut self, now_ms: i64) -> i64 {
+        self.last_id = id::next(self.last_id, now_ms);
+        self.last_id
+    }
+
+    fn run(&mut self, command: Write) -> Result<Done, StoreError> {
+        match command {
+            Write::Accept(intake) => Ok(self.accept(intake)),
+            Write::Begin(begin) => Ok(Done::Begun(self.begin(&begin))),
+            Write::Settle(settle) => Ok(Done::Settled(self.settle(settle))),
+            Write::PutDestination(put) => self.put_destination(put).map(Done::Destination),
+            Write::RemoveDestination { org, destination, now_ms } => self.remove_destination(&org, destination, now_ms).map(Done::Changed),
+            Write::Hold { destination, action_id, scope, why, now_ms } => {
+                Ok(Done::Changed(self.hold(destination, action_id.as_ref(), scope, &why, now_ms)))
+            }
+            Write::Release { org, destination, now_ms } => self.release(&org, destination, now_ms).map(Done::Changed),
+            Write::Repair(repair) => Ok(Done::Repaired(self.repair(&repair))),
+            Write::Suppress { org, persons, now_ms } => Ok(Done::Changed(self.suppress(&org, &persons, now_ms))),
+            Write::Reserve { quota, limits, now_ms } => {
+                let tats = self.quotas.entry(quota).or_default();
+                Ok(Done::Reserved(rate_limit::reserve(&limits, tats, now_ms)))
+            }
+        }
+    }
+
+    fn destination_mut(&mut self, org: &OrgId, id: DestinationId) -> Result<&mut StoredDestination, StoreError> {
+        let known = self.destinations.get_mut(&id).filter(|d| d.org == *org && !self.removed.contains(&id));
+        known.ok_or_else(|| StoreError::NotFound(format!("destination {id}")))
+    }
+
+    fn put_destination(&mut self, put: PutDestination) -> Result<DestinationId, StoreError> {
+        let known = self.destinations.values().find(|d| d.org == put.org && d.name == put.name && !self.removed.contains(&d.id));
+        let (id, old) = match known {
+            Some(old) => (old.id, Some(old.clone())),
+            None => (DestinationId(self.next_id(put.now_ms)), None),
+        };
+        if let Some(old) = &old {
+            let moved = (old.spec.kind, old.spec.customer_id) != (put.spec.kind, put.spec.customer_id);
+            if moved && self.deliveries.values().any(|d| d.destination == id) {
+                return Err(moved_account(&put.name));
+            }
+        }
+        let credentials = match put.credentials {
+            CredentialsChange::Keep => old.as_ref().and_then(|d| d.credentials.clone()),
+            CredentialsChange::Remove => None,
+            CredentialsChange::Set(sealed) => Some(sealed),
+        };
+        let health = old.map(|d| d.health).unwrap_or_default();
+        self.destinations.insert(id, StoredDestination { id, org: put.org, name: put.name, spec: put.spec, credentials, health });
+        Ok(id)
+    }
+
+    fn remove_destination(&mut self, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
+        self.destination_mut(org, id)?;
+        self.removed.insert(id);
+        let why = Why::new("DESTINATION_REMOVED", "its destination was removed");
+        Ok(self.stop_deliveries(now_ms, &why, |d| d.destination == id))
+    }
+}
+
+/// The error for a destination whose account may no longer change.
+pub(super) fn moved_account(name: &str) -> StoreError {
+    StoreError::Conflict(format!(
+        "destination `{name}` has deliveries, so its account stays; add another destination for the other account"
+    ))
+}
+
+#[async_trait]
+impl Store for ModelStore {
+    async fn write(&self, commands: Vec<Write>) -> Vec<Result<Done, StoreError>> {
+        let mut world = self.world();
+        commands.into_iter().map(|command| world.run(command)).collect()
+    }
+
+    async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
+        Ok(self.world().destinations_of(org))
+    }
+
+    async fn conversions(&self, org: &OrgId, query: &ConversionQuery) -> Result<Page<ConversionView>, StoreError> {
+        Ok(self.world().conversions(org, query))
+    }
+
+    async fn conversion(&self, org: &OrgId, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
+        Ok(self.world().conversion(org, id))
+    }
+
+    async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
+        Ok(self.world().deliveries.get(&id).filter(|d| d.org == *org).map(|d| d.conversion))
+    }
+
+    async fn dead_letters(&self, org: &OrgId, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, StoreError> {
+        Ok(self.world().dead_letters(org, query))
+    }
+
+    async fn status(&self, org: &OrgId, now_ms: i64) -> Result<Vec<DestinationStatus>, StoreError> {
+        Ok(self.world().status(org, now_ms))
+    }
+
+    async fn reconciliation(&self, org: &OrgId) -> Result<Reconciliation, StoreError> {
+        Ok(self.world().reconciliation(org))
+    }
+
+    async fn uploads(&self, org: &OrgId, limit: usize) -> Result<Vec<UploadView>, StoreError> {
+        Ok(self.world().uploads_of(org, limit))
+    }
+
+    async fn audit(&self, _after: i64, _limit: usize) -> Result<Vec<Link>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
+        Ok(self.world().organizations())
+    }
+}
+
+#[async_trait]
+impl Queue for ModelStore {
+    async fn agenda(&self, _now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
+        Ok(self.world().agenda())
+    }
+
+    async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError> {
+        Ok(self.world().claim(destination, limit, lease, now_ms))
+    }
+
+    async fn claim_polls(
+        &self,
+        destination: DestinationId,
+        limit: usize,
+        lease: Lease,
+        now_ms: i64,
+    ) -> Result<Vec<PendingUpload>, StoreError> {
+        Ok(self.world().claim_polls(destination, limit, lease, now_ms))
+    }
+
+    async fn recover(&self, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError> {
+        Ok(self.world().recover(gone, now_ms))
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {
+        let world = self.world();
+        let workers: std::collections::BTreeSet<_> = world.deliveries.values().filter_map(|d| d.lease.map(|l| l.worker)).collect();
+        Ok(workers.into_iter().collect())
+    }
+}

@@ -341,3 +341,9 @@ pub struct UploadView {
     /// What went wrong with the whole request.
     pub error: Option<Why>,
 }
+
+/// An opaque id, shortened for screens: enough to recognise, too little to use.
+pub fn shorten(id: &str) -> String {
+    let head: String = id.chars().take(8).collect();
+    if head.len() == id.len() { head } else { format!("{head}…") }
+}
