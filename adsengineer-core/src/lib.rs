@@ -8,8 +8,13 @@
 pub mod click_id;
 pub mod consent;
 pub mod conversion;
+pub mod finding;
 pub mod id;
 pub mod identity;
 pub mod money;
 pub mod org;
 pub mod secret;
+
+// rules
+pub mod import;
+pub mod preflight;

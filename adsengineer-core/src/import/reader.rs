@@ -1,0 +1,380 @@
+//! Reads a conversion file row by row.
+
+use std::io::Read;
+
+use jiff::{Timestamp, tz::TimeZoneDatabase};
+use serde::Serialize;
+
+use super::{
+    candidate::{Adjustment, Candidate},
+    cells::Cells,
+    decode::Text,
+    found::Found,
+    header::{self, Kind, Layout},
+    json,
+    options::{Format, Options},
+    records::{Cut, Record, Records},
+    rules::{Rules, Verdict},
+    seen::Seen,
+    summary::Summary,
+    zone::{FileZone, Times},
+};
+use crate::{
+    conversion::{NaturalKey, input::ConversionInput},
+    finding::{Code, Finding},
+    org::OrgId,
+};
+
+/// Whose file it is, and when.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The organization; part of every conversion's identity.
+    pub org: OrgId,
+    /// The present, against which times are judged.
+    pub now: Timestamp,
+}
+
+/// What makes a whole file unusable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("{finding}")]
+#[serde(transparent)]
+pub struct FileFault {
+    /// What is wrong and what to do.
+    pub finding: Box<Finding>,
+}
+
+impl From<Finding> for FileFault {
+    fn from(finding: Finding) -> Self {
+        Self { finding: Box::new(finding) }
+    }
+}
+
+/// One row and what it means.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// The row as a spreadsheet shows it.
+    pub number: u64,
+    /// Its cells as they stand in the file.
+    pub raw: Raw<'a>,
+    /// What it means.
+    pub kind: RowKind<'a>,
+    /// Remarks; the row goes in all the same.
+    pub warnings: &'a [Finding],
+}
+
+/// What a row means.
+#[derive(Debug)]
+pub enum RowKind<'a> {
+    /// A conversion that may go in.
+    Conversion(Candidate<'a>),
+    /// A change of an earlier conversion.
+    Adjustment(Adjustment<'a>),
+    /// A person who said no; nothing of the row is kept.
+    Denied,
+    /// Not usable, for these reasons; never empty.
+    Refused(&'a [Finding]),
+    /// Left out, as `--skip` asks.
+    Skipped(Code),
+}
+
+/// The cells of a row as they stand in the file.
+#[derive(Debug)]
+pub struct Raw<'a>(RawCells<'a>);
+
+#[derive(Debug)]
+enum RawCells<'a> {
+    Csv(Record<'a>),
+    Json(Vec<&'a str>),
+}
+
+impl<'a> Raw<'a> {
+    /// How many cells there are.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            RawCells::Csv(record) => record.len(),
+            RawCells::Json(cells) => cells.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A cell; empty beyond the last.
+    pub fn cell(&self, index: usize) -> &'a str {
+        match &self.0 {
+            RawCells::Csv(record) => record.cell(index),
+            RawCells::Json(cells) => cells.get(index).copied().unwrap_or(""),
+        }
+    }
+}
+
+/// A conversion file being read, in memory that does not grow with it.
+pub struct Reader<R> {
+    records: Records<R>,
+    form: Form,
+    rules: Rules,
+    found: Found,
+    seen: Seen,
+    skip: Vec<Code>,
+    summary: Summary,
+    columns: Vec<Box<str>>,
+    warnings: Vec<Finding>,
+    zone: Option<String>,
+}
+
+enum Form {
+    Csv(Layout),
+    /// The current line.
+    Jsonl(Option<ConversionInput>),
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads what stands before the rows: encoding, Parameters row, header.
+    pub fn open(input: R, options: &Options, context: &Context) -> Result<Self, FileFault> {
+        let mut records = Records::new(Text::open(input, options.encoding.as_deref())?);
+        let opening = Opening::read(&mut records, options.format)?;
+        let form = match opening.separator {
+            None => {
+                records.cut(Cut::Lines);
+                Form::Jsonl(None)
+            }
+            Some(separator) => {
+                records.cut(Cut::Cells(separator));
+                let header = records.next()?.ok_or_else(|| Finding::file(Code::EmptyFile, "the file has no header"))?;
+                Form::Csv(Layout::resolve(&header, options)?)
+            }
+        };
+        let (titles, columns, warnings) = match &form {
+            Form::Csv(layout) => (layout.titles.clone(), layout.names.clone(), layout.warnings.clone()),
+            Form::Jsonl(_) => (json::titles(), json::columns(), Vec::new()),
+        };
+        let mut reader = Self {
+            records,
+            form,
+            rules: Rules::new(context, options, times(options, opening.zone.as_deref())?),
+            found: Found::new(titles),
+            seen: Seen::new(options.index_bytes),
+            skip: options.skip.clone(),
+            summary: Summary::default(),
+            columns,
+            warnings: Vec::new(),
+            zone: opening.zone,
+        };
+        reader.remark(warnings);
+        Ok(reader)
+    }
+
+    /// The file's header, for the rejects file; for JSON lines, the columns of the template.
+    pub fn columns(&self) -> &[Box<str>] {
+        &self.columns
+    }
+
+    /// The zone of the Parameters row.
+    pub fn parameters_time_zone(&self) -> Option<&str> {
+        self.zone.as_deref()
+    }
+
+    /// Remarks on the whole file; complete once the last row has been read.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// What became of the rows so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The next row that is not blank; `None` at the end.
+    #[expect(clippy::should_implement_trait, reason = "rows borrow from the reader, which iterators cannot express")]
+    pub fn next(&mut self) -> Result<Option<Row<'_>>, FileFault> {
+        let Some(record) = self.records.next()? else {
+            if self.summary.rows == 0 && self.warnings.iter().all(|w| w.code != Code::NoRows) {
+                let finding = Finding::file(Code::NoRows, Code::NoRows.meaning()).warning();
+                *self.summary.warnings.entry(finding.code).or_default() += 1;
+                self.warnings.push(finding);
+            }
+            return Ok(None);
+        };
+        self.found.start(record.row);
+        self.summary.rows += 1;
+        let (verdict, raw) = match &mut self.form {
+            Form::Csv(layout) => (judge_csv(layout, &record, &mut self.rules, &mut self.found), RawCells::Csv(record)),
+            Form::Jsonl(line) => judge_json(line, &record, &mut self.rules, &mut self.found),
+        };
+        let verdict = first_of_its_kind(verdict, &mut self.seen, &mut self.found)?;
+        let kind = settle(verdict, &mut self.found, &self.skip, &mut self.summary);
+        let warnings: &[Finding] =
+            if matches!(kind, Settled::Conversion(_) | Settled::Adjustment(_) | Settled::Refused) { &self.found.warnings } else { &[] };
+        let kind = match kind {
+            Settled::Conversion(candidate) => RowKind::Conversion(candidate),
+            Settled::Adjustment(adjustment) => RowKind::Adjustment(adjustment),
+            Settled::Denied => RowKind::Denied,
+            Settled::Skipped(code) => RowKind::Skipped(code),
+            Settled::Refused => RowKind::Refused(&self.found.errors),
+        };
+        Ok(Some(Row { number: record.row, raw: Raw(raw), kind, warnings }))
+    }
+
+    fn remark(&mut self, warnings: Vec<Finding>) {
+        for warning in &warnings {
+            *self.summary.warnings.entry(warning.code).or_default() += 1;
+        }
+        self.warnings.extend(warnings);
+    }
+}
+
+/// A verdict after counting; [`RowKind`] without the borrowed findings.
+enum Settled<'a> {
+    Conversion(Candidate<'a>),
+    Adjustment(Adjustment<'a>),
+    Denied,
+    Refused,
+    Skipped(Code),
+}
+
+/// What stands before the header.
+struct Opening {
+    zone: Option<String>,
+    /// `None` for JSON lines.
+    separator: Option<u8>,
+}
+
+impl Opening {
+    fn read<R: Read>(records: &mut Records<R>, format: Format) -> Result<Self, Finding> {
+        let mut opening = Self { zone: None, separator: (format == Format::Jsonl).then_some(0).xor(Some(0)) };
+        let mut declared = None;
+        let mut lines = 0;
+        while let Some(line) = records.peek()? {
+            let start = line.trim_start();
+            if opening.separator.is_none() || (format == Format::Auto && lines == 0 && start.starts_with('{')) {
+                return Ok(Self { separator: None, ..opening });
+            }
+            if format == Format::Auto && lines == 0 && start.starts_with("[") {
+                return Err(Finding::file(Code::NotJsonLines, "the file is a JSON array, not one object per line"));
+            }
+            lines += 1;
+            if let Some(zone) = header::parameters(line) {
+                opening.zone = zone?;
+            } else if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] = start.trim_end().as_bytes() {
+                declared = Some(*separator);
+            } else if !start.trim_start_matches('"').starts_with('#') {
+                opening.separator = Some(declared.filter(u8::is_ascii).unwrap_or_else(|| header::separator(line)));
+                return Ok(opening);
+            }
+            records.skip_line()?;
+        }
+        if format == Format::Jsonl {
+            return Ok(Self { separator: None, ..opening });
+        }
+        Err(Finding::file(Code::EmptyFile, if lines == 0 { "the file is empty" } else { "the file has no header" }))
+    }
+}
+
+fn times(options: &Options, parameters: Option<&str>) -> Result<Times, Finding> {
+    let database = TimeZoneDatabase::bundled();
+    let parse = |text: &str, what: &str| {
+        FileZone::parse(text.trim(), &database).ok_or_else(|| {
+            let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
+            Finding::file(Code::UnknownTimeZone, format!("{what} names the time zone `{text}`, which does not exist"))
+        })
+    };
+    // Both are checked, also the one that the other overrides.
+    let flag = options.time_zone.as_deref().map(|text| parse(text, "--time-zone")).transpose()?;
+    let file = parameters.map(|text| parse(text, "the Parameters row")).transpose()?;
+    if options.time_format.as_deref().is_some_and(|format| !format.contains('%')) {
+        let finding = Finding::file(Code::InvalidOption, "--time-format has no `%`, so it describes no time");
+        return Err(finding.hint("use strftime terms, for example --time-format '%d.%m.%Y %H:%M'"));
+    }
+    Ok(Times::new(options.time_format.as_deref().map(Into::into), file.or(flag), database))
+}
+
+fn judge_csv<'a>(layout: &'a Layout, record: &Record<'a>, rules: &mut Rules, found: &mut Found) -> Verdict<'a> {
+    let wanted = layout.columns.len();
+    if record.len() != wanted && !(record.len() > wanted && record.iter().skip(wanted).all(|cell| cell.trim().is_empty())) {
+        let reason = format!("the row has {} cells, the header {wanted}", record.len());
+        match record.cut {
+            true => found.refuse(Code::TruncatedRow, format!("the file ends in the middle of the row: {reason}")),
+            false => found.refuse(Code::WrongCellCount, reason),
+        }
+        return Verdict::Refused;
+    }
+    let mut cells = Cells::empty();
+    for (cell, column) in record.iter().zip(&layout.columns) {
+        if let Some(column) = column {
+            cells.put(*column, cell, found);
+        }
+    }
+    for (column, text) in &layout.fills {
+        cells.fill(*column, text);
+    }
+    match layout.kind {
+        Kind::Conversions => rules.conversion(&cells, found),
+        Kind::Adjustments => rules.adjustment(&cells, found),
+    }
+}
+
+fn judge_json<'a>(
+    line: &'a mut Option<ConversionInput>,
+    record: &Record<'_>,
+    rules: &mut Rules,
+    found: &mut Found,
+) -> (Verdict<'a>, RawCells<'a>) {
+    *line = json::parse(record.line(), found);
+    let Some(input) = line.as_ref() else { return (Verdict::Refused, RawCells::Json(Vec::new())) };
+    let cells = json::cells(input, found);
+    (rules.conversion(&cells, found), RawCells::Json(json::raw(&cells)))
+}
+
+/// Refuses what an earlier row has said already.
+fn first_of_its_kind<'a>(verdict: Verdict<'a>, seen: &mut Seen, found: &mut Found) -> Result<Verdict<'a>, Finding> {
+    let (key, by): (NaturalKey, &str) = match &verdict {
+        Verdict::Conversion(candidate) => match (candidate.order_id, candidate.click_id) {
+            (Some(_), _) => (candidate.natural_key, "action and order id"),
+            (None, Some(_)) => (candidate.natural_key, "action, click id and time"),
+            (None, None) => (candidate.natural_key, "action, person and time"),
+        },
+        Verdict::Adjustment(adjustment) => (adjustment.key(), "conversion, adjustment time and type"),
+        Verdict::Denied | Verdict::Refused => return Ok(verdict),
+    };
+    let new = seen.insert(key.short()).map_err(|e| Finding::file(Code::ReadFailed, format!("the temporary index failed: {e}")))?;
+    if new {
+        return Ok(verdict);
+    }
+    found.refuse(Code::DuplicateInFile, format!("an earlier row has the same {by}"));
+    Ok(Verdict::Refused)
+}
+
+/// Counts the row, and applies `--skip`.
+fn settle<'a>(verdict: Verdict<'a>, found: &mut Found, skip: &[Code], summary: &mut Summary) -> Settled<'a> {
+    let settled = match verdict {
+        Verdict::Denied => {
+            summary.denied += 1;
+            return Settled::Denied;
+        }
+        Verdict::Refused => {
+            if let Some(finding) = found.errors.iter().find(|finding| skip.contains(&finding.code)) {
+                summary.skipped += 1;
+                return Settled::Skipped(finding.code);
+            }
+            summary.refused += 1;
+            summary.duplicates += u64::from(found.errors.iter().any(|finding| finding.code == Code::DuplicateInFile));
+            Settled::Refused
+        }
+        Verdict::Conversion(candidate) => {
+            summary.accepted += 1;
+            Settled::Conversion(candidate)
+        }
+        Verdict::Adjustment(adjustment) => {
+            summary.accepted += 1;
+            Settled::Adjustment(adjustment)
+        }
+    };
+    for (findings, counts) in [(&found.errors, &mut summary.errors), (&found.warnings, &mut summary.warnings)] {
+        for finding in findings {
+            *counts.entry(finding.code).or_default() += 1;
+        }
+    }
+    settled
+}

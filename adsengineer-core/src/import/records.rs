@@ -1,0 +1,442 @@
+//! Cuts text into records, in constant memory, counting rows as a spreadsheet does.
+//!
+//! Lines without a quote, nearly all of them, are cut in place; those with one go through `csv-core`.
+
+use std::io::Read;
+
+use super::decode::{ReadFault, Text};
+use crate::finding::{Code, Finding};
+
+/// The longest record; more means a quote that is never closed.
+pub(crate) const RECORD_MAX: usize = 1 << 20;
+/// What is read at once.
+const STEP: usize = 128 << 10;
+
+/// One row of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    /// The row as a spreadsheet shows it.
+    pub row: u64,
+    text: &'a str,
+    cells: &'a [(u32, u32)],
+    /// The file ended before the row did: no line break, or an open quote.
+    pub cut: bool,
+}
+
+impl<'a> Record<'a> {
+    /// How many cells there are.
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// A cell, untouched; empty beyond the last.
+    pub(crate) fn cell(&self, index: usize) -> &'a str {
+        self.cells.get(index).map_or("", |(from, to)| &self.text[*from as usize..*to as usize])
+    }
+
+    /// All cells, untouched.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let text = self.text;
+        self.cells.iter().map(move |(from, to)| &text[*from as usize..*to as usize])
+    }
+
+    /// The whole line; only for files that are not CSV.
+    pub(crate) fn line(&self) -> &'a str {
+        self.text
+    }
+}
+
+/// How lines become records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// At this separator, honouring quotes.
+    Cells(u8),
+    /// Not at all.
+    Lines,
+}
+
+/// The records of a text.
+pub(crate) struct Records<R> {
+    text: Text<R>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    ended: bool,
+    /// A carriage return ended the last line; a line feed right after it belongs to it.
+    after_cr: bool,
+    /// Bytes of text before `buffer[0]`.
+    offset: u64,
+    rows: u64,
+    cut: Cut,
+    parser: csv_core::Reader,
+    unquoted: Vec<u8>,
+    ends: Vec<usize>,
+    cells: Vec<(u32, u32)>,
+}
+
+/// Where a record lies in the buffer.
+struct Span {
+    from: usize,
+    to: usize,
+    quoted: bool,
+    cut: bool,
+}
+
+impl<R: Read> Records<R> {
+    pub(crate) fn new(text: Text<R>) -> Self {
+        let offset = text.mark();
+        Self {
+            text,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            ended: false,
+            after_cr: false,
+            offset,
+            rows: 0,
+            cut: Cut::Cells(b','),
+            parser: csv_core::Reader::new(),
+            unquoted: vec![0; 4096],
+            ends: vec![0; 64],
+            cells: Vec::with_capacity(32),
+        }
+    }
+
+    /// From here on records are cut like this.
+    pub(crate) fn cut(&mut self, cut: Cut) {
+        self.cut = cut;
+        if let Cut::Cells(separator) = cut {
+            self.parser = csv_core::ReaderBuilder::new().delimiter(separator).build();
+        }
+    }
+
+    /// The next line with something in it, without taking it.
+    pub(crate) fn peek(&mut self) -> Result<Option<&str>, Finding> {
+        loop {
+            self.skip_line_feed()?;
+            let Some((to, _)) = self.line_end(self.start)? else { return Ok(None) };
+            if self.buffer[self.start..to].iter().all(|b| matches!(b, b',' | b';' | b'\t' | b' ')) {
+                self.take_line(to);
+                continue;
+            }
+            let (from, row) = (self.start, self.rows + 1);
+            return self.checked(from, to, row).map(Some);
+        }
+    }
+
+    /// Drops the line that was peeked at.
+    pub(crate) fn skip_line(&mut self) -> Result<(), Finding> {
+        if let Some((to, _)) = self.line_end(self.start)? {
+            self.take_line(to);
+        }
+        Ok(())
+    }
+
+    /// The next record that is not blank.
+    pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>, Finding> {
+        let span = loop {
+            let Some(span) = self.span()? else { return Ok(None) };
+            self.rows += 1;
+            if !self.is_blank(&span) {
+                break span;
+            }
+        };
+        let row = self.rows;
+        if span.quoted {
+            return self.quoted(&span, row).map(Some);
+        }
+        self.cells.clear();
+        let line = &self.buffer[span.from..span.to];
+        if let Cut::Cells(separator) = self.cut {
+            let mut from = 0;
+            for at in memchr::memchr_iter(separator, line) {
+                self.cells.push((from, position(at)));
+                from = position(at + 1);
+            }
+            self.cells.push((from, position(line.len())));
+        }
+        let text = self.checked(span.from, span.to, row)?;
+        Ok(Some(Record { row, text, cells: &self.cells, cut: span.cut }))
+    }
+
+    fn is_blank(&self, span: &Span) -> bool {
+        let line = &self.buffer[span.from..span.to];
+        match self.cut {
+            // The first byte of nearly every line decides.
+            Cut::Cells(separator) => line.iter().all(|b| *b == separator || *b == b' '),
+            Cut::Lines => line.iter().all(u8::is_ascii_whitespace),
+        }
+    }
+
+    /// Takes the next record from the buffer.
+    fn span(&mut self) -> Result<Option<Span>, Finding> {
+        self.skip_line_feed()?;
+        if self.cut == Cut::Lines {
+            let Some((to, ended)) = self.line_end(self.start)? else { return Ok(None) };
+            let from = self.start;
+            self.take_line(to);
+            return Ok(Some(Span { from, to, quoted: false, cut: ended }));
+        }
+        let mut searched = self.start;
+        loop {
+            let found = memchr::memchr3(b'"', b'\n', b'\r', &self.buffer[searched..self.end]).map(|at| searched + at);
+            match found {
+                Some(at) if self.buffer[at] == b'"' => return self.quoted_span().map(Some),
+                Some(at) => {
+                    let from = self.start;
+                    self.take_line(at);
+                    return Ok(Some(Span { from, to: at, quoted: false, cut: false }));
+                }
+                None => {
+                    let length = self.end - self.start;
+                    if !self.more()? {
+                        return Ok(self.last_line());
+                    }
+                    searched = self.start + length;
+                }
+            }
+        }
+    }
+
+    fn last_line(&mut self) -> Option<Span> {
+        let (from, to) = (self.start, self.end);
+        self.start = self.end;
+        (from < to).then_some(Span { from, to, quoted: false, cut: true })
+    }
+
+    /// Finds the end of a record with quotes and leaves its cells in `unquoted` and `ends`.
+    fn quoted_span(&mut self) -> Result<Span, Finding> {
+        loop {
+            self.parser.reset();
+            match self.parse() {
+                Some(taken) => {
+                    let (from, mut to) = (self.start, self.start + taken);
+                    self.after_cr = taken > 0 && self.buffer[to - 1] == b'\r';
+                    self.start = to;
+                    while to > from && matches!(self.buffer[to - 1], b'\r' | b'\n') {
+                        to -= 1;
+                    }
+                    return Ok(Span { from, to, quoted: true, cut: to == self.end });
+                }
+                None => {
+                    self.more()?;
+                }
+            }
+        }
+    }
+
+    /// Runs the parser over the buffer; the bytes taken if the record ends there.
+    fn parse(&mut self) -> Option<usize> {
+        let (mut taken, mut written, mut cells) = (0, 0, 0);
+        loop {
+            let input = &self.buffer[self.start + taken..self.end];
+            let at_end = self.ended && input.is_empty();
+            let (result, read, wrote, ended) = self.parser.read_record(input, &mut self.unquoted[written..], &mut self.ends[cells..]);
+            taken += read;
+            written += wrote;
+            cells += ended;
+            match result {
+                csv_core::ReadRecordResult::InputEmpty if self.ended && !at_end => {}
+                csv_core::ReadRecordResult::InputEmpty => return None,
+                csv_core::ReadRecordResult::OutputFull => self.unquoted.resize(self.unquoted.len() * 2, 0),
+                csv_core::ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => {
+                    self.note_cells(cells);
+                    return Some(taken);
+                }
+            }
+        }
+    }
+
+    fn note_cells(&mut self, count: usize) {
+        self.cells.clear();
+        let mut from = 0;
+        for end in &self.ends[..count] {
+            self.cells.push((from, position(*end)));
+            from = position(*end);
+        }
+    }
+
+    /// The cells of a record with quotes; an open quote that swallowed lines is a fault of the whole file.
+    fn quoted(&mut self, span: &Span, row: u64) -> Result<Record<'_>, Finding> {
+        let raw = &self.buffer[span.from..span.to];
+        let ends_open = self.start == self.end && self.ended && memchr::memchr_iter(b'"', raw).count() % 2 == 1;
+        if ends_open && memchr::memchr2(b'\n', b'\r', raw).is_some() {
+            return Err(Finding::file(Code::UnclosedQuote, "a quote opened in this row is never closed").at(row));
+        }
+        self.checked(span.from, span.to, row)?;
+        let length = self.cells.last().map_or(0, |(_, to)| *to as usize);
+        let text = std::str::from_utf8(&self.unquoted[..length])
+            .map_err(|_| Finding::file(Code::UndecodableBytes, "the row is not valid text").at(row))?;
+        Ok(Record { row, text, cells: &self.cells, cut: span.cut || ends_open })
+    }
+
+    /// The bytes as text, or where they are none.
+    fn checked(&self, from: usize, to: usize, row: u64) -> Result<&str, Finding> {
+        std::str::from_utf8(&self.buffer[from..to]).map_err(|e| {
+            let offset = self.offset + (from + e.valid_up_to()) as u64;
+            undecodable(row, self.text.encoding(), offset)
+        })
+    }
+
+    /// The end of the line at `from`, and whether the file ends it; `None` at the end of the file.
+    fn line_end(&mut self, from: usize) -> Result<Option<(usize, bool)>, Finding> {
+        let mut searched = from - self.start;
+        loop {
+            if let Some(at) = memchr::memchr2(b'\n', b'\r', &self.buffer[self.start + searched..self.end]) {
+                return Ok(Some((self.start + searched + at, false)));
+            }
+            searched = self.end - self.start;
+            if !self.more()? {
+                return Ok((self.start < self.end).then_some((self.end, true)));
+            }
+        }
+    }
+
+    /// Takes the line that ends at `to`, with its line break.
+    fn take_line(&mut self, to: usize) {
+        self.after_cr = to < self.end && self.buffer[to] == b'\r';
+        self.start = (to + 1).min(self.end);
+    }
+
+    fn skip_line_feed(&mut self) -> Result<(), Finding> {
+        if self.after_cr {
+            if self.start == self.end {
+                self.more()?;
+            }
+            self.start += usize::from(self.start < self.end && self.buffer[self.start] == b'\n');
+            self.after_cr = false;
+        }
+        Ok(())
+    }
+
+    /// Reads more behind what is there; false at the end of the file. Moves what is there to the front.
+    fn more(&mut self) -> Result<bool, Finding> {
+        if self.ended {
+            return Ok(false);
+        }
+        let row = self.rows + 1;
+        if self.end - self.start > RECORD_MAX {
+            return Err(Finding::file(Code::RowTooLong, "the row is longer than 1 MiB").at(row));
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.offset += self.start as u64;
+        self.end -= self.start;
+        self.start = 0;
+        if self.buffer.len() < self.end + STEP {
+            self.buffer.resize(self.end + STEP, 0);
+        }
+        let count = self.text.read(&mut self.buffer[self.end..]).map_err(|fault| match fault {
+            ReadFault::Io(e) => Finding::file(Code::ReadFailed, format!("reading failed: {e}")).at(row),
+            ReadFault::Undecodable { encoding, offset } => undecodable(row, encoding, offset),
+        })?;
+        self.end += count;
+        self.ended = count == 0;
+        Ok(count > 0)
+    }
+}
+
+fn undecodable(row: u64, encoding: &str, offset: u64) -> Finding {
+    let finding = Finding::file(Code::UndecodableBytes, format!("the bytes at offset {offset} of the file are not {encoding}")).at(row);
+    if encoding == "UTF-8" { finding } else { finding.hint("the file is damaged there, or --encoding names the wrong one") }
+}
+
+/// Records are shorter than 2 MiB, so positions fit.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &[u8], cut: Cut) -> Result<Vec<(u64, Vec<String>)>, Finding> {
+        let mut records = Records::new(Text::open(text, None)?);
+        records.cut(cut);
+        let mut all = Vec::new();
+        while let Some(record) = records.next()? {
+            assert_eq!(record.len(), record.iter().count());
+            all.push((record.row, record.iter().map(str::to_owned).collect()));
+        }
+        Ok(all)
+    }
+
+    fn csv(text: &str) -> Vec<(u64, String)> {
+        let all = rows(text.as_bytes(), Cut::Cells(b',')).unwrap_or_else(|f| panic!("{f}"));
+        all.into_iter().map(|(row, cells)| (row, cells.join("|"))).collect()
+    }
+
+    fn expected(rows: &[(u64, &str)]) -> Vec<(u64, String)> {
+        rows.iter().map(|(row, cells)| (*row, (*cells).to_owned())).collect()
+    }
+
+    #[test]
+    fn all_line_breaks_end_rows_and_blank_lines_count() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["a,b", "", "c,d", ",", " ", "e,f"].join(end);
+            assert_eq!(csv(&text), expected(&[(1, "a|b"), (3, "c|d"), (6, "e|f")]), "{end:?}");
+            assert_eq!(csv(&format!("{text}{end}")), expected(&[(1, "a|b"), (3, "c|d"), (6, "e|f")]), "{end:?}");
+        }
+        assert!(csv("").is_empty());
+    }
+
+    #[test]
+    fn quoted_cells_keep_separators_quotes_and_line_breaks_and_count_as_one_row() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["\"a,1\",b", "\"two\nlines\",\"say \"\"hi\"\"\"", "x,y", "\"\",z", "last,\"q\""].join(end);
+            let all = expected(&[(1, "a,1|b"), (2, "two\nlines|say \"hi\""), (3, "x|y"), (4, "|z"), (5, "last|q")]);
+            assert_eq!(csv(&text), all, "{end:?}");
+            assert_eq!(csv(&format!("{text}{end}")), all, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn records_across_buffer_boundaries_arrive_whole() {
+        let line = format!("{},\"b\nb\",{}\r\n", "a".repeat(700), "c".repeat(300));
+        let text = line.repeat(2000);
+        let all = csv(&text);
+        assert_eq!(all.len(), 2000);
+        assert!(all.iter().zip(1..).all(|((row, cells), i)| *row == i && cells.len() == 1005));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_found_at_its_row() {
+        let fault = |text: &str| rows(text.as_bytes(), Cut::Cells(b',')).map_err(|f| (f.code, f.row));
+        assert_eq!(fault("a,b\nc,\"d\ne,f\n"), Err((Code::UnclosedQuote, Some(2))));
+        assert_eq!(fault(&format!("a,b\n\"{}", "x\n".repeat(800_000))), Err((Code::RowTooLong, Some(2))));
+        assert_eq!(fault("a,b\nc,\"d").map(|rows| rows.len()), Ok(2));
+    }
+
+    #[test]
+    fn a_row_that_the_file_cuts_short_says_so() {
+        let cut = |text: &str| {
+            let mut records = Records::new(Text::open(text.as_bytes(), None).unwrap());
+            let mut last = false;
+            while let Some(record) = records.next().unwrap() {
+                last = record.cut;
+            }
+            last
+        };
+        assert!(cut("a,b\nc,d") && cut("a,b\nc,\"d") && cut("a,b\nc,\"d\""));
+        assert!(!cut("a,b\nc,d\n") && !cut("a,b\nc,\"d\"\n"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_located_by_row_and_offset() {
+        let fault = rows(b"a,b\n\"x\ny\",c\nM\xfcller,d\n", Cut::Cells(b',')).unwrap_err();
+        assert_eq!((fault.code, fault.row), (Code::UndecodableBytes, Some(3)));
+        assert!(fault.reason.contains("offset 13"), "{}", fault.reason);
+        assert!(rows(b"a\n\"M\xfcller\"\n", Cut::Cells(b',')).is_err());
+    }
+
+    #[test]
+    fn lines_are_cut_only_at_line_breaks() {
+        let mut records = Records::new(Text::open(&b"{\"a\":\"x,\\\"y\"}\n\n {}"[..], None).unwrap());
+        records.cut(Cut::Lines);
+        let mut lines = Vec::new();
+        while let Some(record) = records.next().unwrap() {
+            lines.push((record.row, record.line().to_owned()));
+        }
+        assert_eq!(lines, [(1, "{\"a\":\"x,\\\"y\"}".to_owned()), (3, " {}".to_owned())]);
+    }
+}
