@@ -117,6 +117,7 @@ impl<R: Read> Records<R> {
             let Some((to, _)) = self.line_end(self.start)? else { return Ok(None) };
             if self.buffer[self.start..to].iter().all(|b| matches!(b, b',' | b';' | b'\t' | b' ')) {
                 self.take_line(to);
+                self.rows += 1;
                 continue;
             }
             let (from, row) = (self.start, self.rows + 1);
@@ -128,6 +129,7 @@ impl<R: Read> Records<R> {
     pub(crate) fn skip_line(&mut self) -> Result<(), Finding> {
         if let Some((to, _)) = self.line_end(self.start)? {
             self.take_line(to);
+            self.rows += 1;
         }
         Ok(())
     }
