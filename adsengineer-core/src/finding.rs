@@ -203,7 +203,7 @@ impl Code {
         let mut text = String::from("| code | about | meaning | what to do |\n|---|---|---|---|\n");
         for code in Self::ALL {
             let row = [code.as_str(), code.about(), code.meaning(), code.hint()].map(|cell| cell.replace('|', "\\|"));
-            text.push_str(&format!("| `{}` | {} | {} | {} |\n", row[0], row[1], row[2], row[3]));
+            text.extend(["| `", &row[0], "` | ", &row[1], " | ", &row[2], " | ", &row[3], " |\n"]);
         }
         text
     }

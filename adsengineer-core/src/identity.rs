@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn hexadecimal(hash: Hash) -> String {
-        hash.iter().map(|b| format!("{b:02x}")).collect()
+        hash.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|d| char::from_digit(d.into(), 16)).collect()
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 pub use candidate::{Adjustment, Candidate, Change, Target};
 pub use columns::Column;
+pub use judge::{Judge, Judged};
 pub use options::{Decimal, Format, InvalidOption, Options, assignment};
 pub use reader::{Context, FileFault, Raw, Reader, Row, RowKind};
 pub use rejects::{Rejects, RejectsFailed};
@@ -33,7 +34,10 @@ mod found;
 mod header;
 mod identifiers;
 mod json;
+mod judge;
+mod opening;
 mod options;
+mod quoted;
 mod reader;
 mod records;
 mod rejects;

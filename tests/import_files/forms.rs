@@ -2,7 +2,7 @@
 
 use adsengineer_core::import::{Decimal, Format, Options};
 
-use crate::harness::{HEADER, fault, granted, read, rows};
+use crate::harness::{HEADER, granted, read, rows};
 
 /// A file of three rows with an umlaut, a quoted line break and a blank line.
 fn sample(separator: &str, end: &str, parameters: bool) -> String {
@@ -193,14 +193,9 @@ fn rows_of_a_skipped_code_are_counted_and_left_out() {
     let file = "Email,Phone Number,Conversion Name,Conversion Time\n,,Lead,2026-11-18 14:05Z\na@example.com,,Lead,2026-11-18 14:05Z\n,,Lead,never\n";
     let options = Options { skip: vec!["NO_IDENTIFIER".parse().unwrap()], ..granted() };
     let outcome = read(file.as_bytes(), &options).unwrap();
-    assert_eq!(
-        outcome.rows,
-        ["2 skipped NO_IDENTIFIER", "3 2026-11-18T14:05:00Z email=08b056ab !VALUE_MISSING", "4 skipped NO_IDENTIFIER"].map(|expected| {
-            // SHA-256("a@example.com"), first four bytes, is computed by the library under test elsewhere against Google's vectors.
-            if expected.starts_with('3') { outcome.rows[1].clone() } else { expected.to_owned() }
-        })
-    );
+    assert_eq!(outcome.rows[0], "2 skipped NO_IDENTIFIER");
     assert!(outcome.rows[1].starts_with("3 2026-11-18T14:05:00Z email="));
+    assert_eq!(outcome.rows[2], "4 skipped NO_IDENTIFIER");
     assert_eq!((outcome.summary.rows, outcome.summary.accepted, outcome.summary.skipped, outcome.summary.refused), (3, 1, 2, 0));
 }
 
@@ -319,7 +314,11 @@ fn json_lines_have_the_fields_of_the_api() {
     let zoned = Options { time_zone: Some("Europe/Berlin".to_owned()), format: Format::Jsonl, ..granted() };
     let naive = r#"{"action":"Lead","occurred_at":"2026-11-18 14:05:00","gclid":"Cj0A","value":1,"currency":"EUR"}"#;
     assert_eq!(rows(naive, &zoned), ["1 2026-11-18T13:05:00Z gclid=Cj0A 1.00 EUR"]);
-    assert_eq!(fault(format!("{{\"action\":\"{}", "x".repeat(1 << 21)).as_bytes(), &Options::default()), "ROW_TOO_LONG@1");
+    for length in [1 << 20, 1 << 22] {
+        let long = format!("{naive}\n{{\"action\":\"{}\"}}\n{}\n", "x".repeat(length), naive.replace("14:05", "14:06"));
+        let lines = rows(&long, &zoned);
+        assert_eq!((lines.len(), &*lines[1], &lines[2][..2]), (3, "2 -ROW_TOO_LONG", "3 "));
+    }
 }
 
 #[test]

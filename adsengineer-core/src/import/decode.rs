@@ -140,7 +140,7 @@ fn refuse_binary(start: &[u8], encoding: &'static Encoding) -> Result<(), Findin
     let zero = (encoding != UTF_16LE && encoding != UTF_16BE).then(|| memchr::memchr(0, start)).flatten();
     let Some(zero) = zero else { return Ok(()) };
     let finding = Finding::file(Code::BinaryFile, format!("the file is not text: byte {zero} is zero"));
-    let zeros = start.iter().filter(|b| **b == 0).count();
+    let zeros = memchr::memchr_iter(0, start).count();
     let utf16 = zeros * 3 > start.len();
     Err(match (utf16, start.first()) {
         (true, Some(0)) => finding.hint("it may be UTF-16 without a byte order mark: try --encoding utf-16be"),

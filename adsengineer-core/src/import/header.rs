@@ -104,7 +104,7 @@ impl Layout {
             return Err(Finding::file(Code::MissingColumn, reason).at(row).hint(format!("the header has: {}", self.names.join(", "))));
         }
         self.refuse_missing(row, &unknown, options)?;
-        self.remarks(row, unknown);
+        self.remarks(row, &unknown);
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl Layout {
             Kind::Adjustments => [
                 (!self.has(AdjustmentTime)).then_some(AdjustmentTime),
                 (!self.has(AdjustmentType)).then_some(AdjustmentType),
-                if named { (!self.has(OrderId) && !(click && self.has(Time))).then_some(OrderId) } else { Some(Action) },
+                if named { (!(self.has(OrderId) || click && self.has(Time))).then_some(OrderId) } else { Some(Action) },
             ],
         };
         let missing: Vec<Column> = missing.into_iter().flatten().collect();
@@ -183,7 +183,7 @@ impl Layout {
         [Column::FirstName, Column::LastName, Column::Country, Column::Zip].iter().all(|column| self.has(*column))
     }
 
-    fn remarks(&mut self, row: u64, ignored: Vec<Box<str>>) {
+    fn remarks(&mut self, row: u64, ignored: &[Box<str>]) {
         let remark = |name: &str, reason: &str| Finding::file(Code::ColumnIgnored, reason).at(row).column(&printable(name)).warning();
         self.warnings.extend(ignored.iter().map(|name| remark(name, "the column is not in the template and is left out")));
         for column in [Column::AttributionModel, Column::AttributedCredit] {

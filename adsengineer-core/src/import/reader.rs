@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use jiff::{Timestamp, tz::TimeZoneDatabase};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
@@ -10,14 +10,14 @@ use super::{
     cells::Cells,
     decode::Text,
     found::Found,
-    header::{self, Kind, Layout},
+    header::{Kind, Layout},
     json,
-    options::{Format, Options},
+    opening::{Opening, times},
+    options::Options,
     records::{Cut, Record, Records},
     rules::{Rules, Verdict},
     seen::Seen,
     summary::Summary,
-    zone::{FileZone, Times},
 };
 use crate::{
     conversion::{NaturalKey, input::ConversionInput},
@@ -127,7 +127,7 @@ pub struct Reader<R> {
 enum Form {
     Csv(Layout),
     /// The current line.
-    Jsonl(Option<ConversionInput>),
+    Jsonl(Option<Box<ConversionInput>>),
 }
 
 impl<R: Read> Reader<R> {
@@ -234,69 +234,14 @@ enum Settled<'a> {
     Skipped(Code),
 }
 
-/// What stands before the header.
-struct Opening {
-    zone: Option<String>,
-    /// `None` for JSON lines.
-    separator: Option<u8>,
-}
-
-impl Opening {
-    fn read<R: Read>(records: &mut Records<R>, format: Format) -> Result<Self, Finding> {
-        let mut opening = Self { zone: None, separator: (format == Format::Jsonl).then_some(0).xor(Some(0)) };
-        let mut declared = None;
-        let mut lines = 0;
-        while let Some(line) = records.peek()? {
-            let start = line.trim_start();
-            if opening.separator.is_none() || (format == Format::Auto && lines == 0 && start.starts_with('{')) {
-                return Ok(Self { separator: None, ..opening });
-            }
-            if format == Format::Auto && lines == 0 && start.starts_with("[") {
-                return Err(Finding::file(Code::NotJsonLines, "the file is a JSON array, not one object per line"));
-            }
-            lines += 1;
-            if let Some(zone) = header::parameters(line) {
-                opening.zone = zone?;
-            } else if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] = start.trim_end().as_bytes() {
-                declared = Some(*separator);
-            } else if !start.trim_start_matches('"').starts_with('#') {
-                opening.separator = Some(declared.filter(u8::is_ascii).unwrap_or_else(|| header::separator(line)));
-                return Ok(opening);
-            }
-            records.skip_line()?;
-        }
-        if format == Format::Jsonl {
-            return Ok(Self { separator: None, ..opening });
-        }
-        Err(Finding::file(Code::EmptyFile, if lines == 0 { "the file is empty" } else { "the file has no header" }))
-    }
-}
-
-fn times(options: &Options, parameters: Option<&str>) -> Result<Times, Finding> {
-    let database = TimeZoneDatabase::bundled();
-    let parse = |text: &str, what: &str| {
-        FileZone::parse(text.trim(), &database).ok_or_else(|| {
-            let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
-            Finding::file(Code::UnknownTimeZone, format!("{what} names the time zone `{text}`, which does not exist"))
-        })
-    };
-    // Both are checked, also the one that the other overrides.
-    let flag = options.time_zone.as_deref().map(|text| parse(text, "--time-zone")).transpose()?;
-    let file = parameters.map(|text| parse(text, "the Parameters row")).transpose()?;
-    if options.time_format.as_deref().is_some_and(|format| !format.contains('%')) {
-        let finding = Finding::file(Code::InvalidOption, "--time-format has no `%`, so it describes no time");
-        return Err(finding.hint("use strftime terms, for example --time-format '%d.%m.%Y %H:%M'"));
-    }
-    Ok(Times::new(options.time_format.as_deref().map(Into::into), file.or(flag), database))
-}
-
 fn judge_csv<'a>(layout: &'a Layout, record: &Record<'a>, rules: &mut Rules, found: &mut Found) -> Verdict<'a> {
     let wanted = layout.columns.len();
     if record.len() != wanted && !(record.len() > wanted && record.iter().skip(wanted).all(|cell| cell.trim().is_empty())) {
         let reason = format!("the row has {} cells, the header {wanted}", record.len());
-        match record.cut {
-            true => found.refuse(Code::TruncatedRow, format!("the file ends in the middle of the row: {reason}")),
-            false => found.refuse(Code::WrongCellCount, reason),
+        if record.cut {
+            found.refuse(Code::TruncatedRow, format!("the file ends in the middle of the row: {reason}"));
+        } else {
+            found.refuse(Code::WrongCellCount, reason);
         }
         return Verdict::Refused;
     }
@@ -316,12 +261,16 @@ fn judge_csv<'a>(layout: &'a Layout, record: &Record<'a>, rules: &mut Rules, fou
 }
 
 fn judge_json<'a>(
-    line: &'a mut Option<ConversionInput>,
+    line: &'a mut Option<Box<ConversionInput>>,
     record: &Record<'_>,
     rules: &mut Rules,
     found: &mut Found,
 ) -> (Verdict<'a>, RawCells<'a>) {
-    *line = json::parse(record.line(), found);
+    if record.too_long {
+        found.refuse(Code::RowTooLong, Code::RowTooLong.meaning());
+        return (Verdict::Refused, RawCells::Json(Vec::new()));
+    }
+    *line = json::parse(record.line(), found).map(Box::new);
     let Some(input) = line.as_ref() else { return (Verdict::Refused, RawCells::Json(Vec::new())) };
     let cells = json::cells(input, found);
     (rules.conversion(&cells, found), RawCells::Json(json::raw(&cells)))

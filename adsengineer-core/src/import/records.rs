@@ -4,7 +4,10 @@
 
 use std::io::Read;
 
-use super::decode::{ReadFault, Text};
+use super::{
+    decode::{ReadFault, Text},
+    quoted::{Parsed, Quoted},
+};
 use crate::finding::{Code, Finding};
 
 /// The longest record; more means a quote that is never closed.
@@ -21,6 +24,8 @@ pub(crate) struct Record<'a> {
     cells: &'a [(u32, u32)],
     /// The file ended before the row did: no line break, or an open quote.
     pub cut: bool,
+    /// The line was longer than [`RECORD_MAX`] and has been dropped; never in CSV, where that is a fault of the file.
+    pub too_long: bool,
 }
 
 impl<'a> Record<'a> {
@@ -68,9 +73,7 @@ pub(crate) struct Records<R> {
     offset: u64,
     rows: u64,
     cut: Cut,
-    parser: csv_core::Reader,
-    unquoted: Vec<u8>,
-    ends: Vec<usize>,
+    quoted: Quoted,
     cells: Vec<(u32, u32)>,
 }
 
@@ -78,8 +81,20 @@ pub(crate) struct Records<R> {
 struct Span {
     from: usize,
     to: usize,
-    quoted: bool,
+    kind: SpanKind,
+    /// The file ends here, without a line break.
     cut: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum SpanKind {
+    Plain,
+    /// Has quotes; its cells are in `quoted`.
+    Quoted,
+    /// Has quotes, and the file ends within one.
+    Open,
+    /// A line of more than [`RECORD_MAX`] bytes, dropped.
+    TooLong,
 }
 
 impl<R: Read> Records<R> {
@@ -95,9 +110,7 @@ impl<R: Read> Records<R> {
             offset,
             rows: 0,
             cut: Cut::Cells(b','),
-            parser: csv_core::Reader::new(),
-            unquoted: vec![0; 4096],
-            ends: vec![0; 64],
+            quoted: Quoted::new(b','),
             cells: Vec::with_capacity(32),
         }
     }
@@ -106,7 +119,7 @@ impl<R: Read> Records<R> {
     pub(crate) fn cut(&mut self, cut: Cut) {
         self.cut = cut;
         if let Cut::Cells(separator) = cut {
-            self.parser = csv_core::ReaderBuilder::new().delimiter(separator).build();
+            self.quoted = Quoted::new(separator);
         }
     }
 
@@ -114,7 +127,7 @@ impl<R: Read> Records<R> {
     pub(crate) fn peek(&mut self) -> Result<Option<&str>, Finding> {
         loop {
             self.skip_line_feed()?;
-            let Some((to, _)) = self.line_end(self.start)? else { return Ok(None) };
+            let Some(to) = self.line_end()? else { return Ok(None) };
             if self.buffer[self.start..to].iter().all(|b| matches!(b, b',' | b';' | b'\t' | b' ')) {
                 self.take_line(to);
                 self.rows += 1;
@@ -127,7 +140,7 @@ impl<R: Read> Records<R> {
 
     /// Drops the line that was peeked at.
     pub(crate) fn skip_line(&mut self) -> Result<(), Finding> {
-        if let Some((to, _)) = self.line_end(self.start)? {
+        if let Some(to) = self.line_end()? {
             self.take_line(to);
             self.rows += 1;
         }
@@ -144,8 +157,10 @@ impl<R: Read> Records<R> {
             }
         };
         let row = self.rows;
-        if span.quoted {
-            return self.quoted(&span, row).map(Some);
+        match span.kind {
+            SpanKind::Plain => {}
+            SpanKind::TooLong => return Ok(Some(Record { row, text: "", cells: &[], cut: false, too_long: true })),
+            SpanKind::Quoted | SpanKind::Open => return self.quoted(&span, row).map(Some),
         }
         self.cells.clear();
         let line = &self.buffer[span.from..span.to];
@@ -158,12 +173,13 @@ impl<R: Read> Records<R> {
             self.cells.push((from, position(line.len())));
         }
         let text = self.checked(span.from, span.to, row)?;
-        Ok(Some(Record { row, text, cells: &self.cells, cut: span.cut }))
+        Ok(Some(Record { row, text, cells: &self.cells, cut: span.cut, too_long: false }))
     }
 
     fn is_blank(&self, span: &Span) -> bool {
         let line = &self.buffer[span.from..span.to];
         match self.cut {
+            _ if span.kind == SpanKind::TooLong => false,
             // The first byte of nearly every line decides.
             Cut::Cells(separator) => line.iter().all(|b| *b == separator || *b == b' '),
             Cut::Lines => line.iter().all(u8::is_ascii_whitespace),
@@ -174,10 +190,7 @@ impl<R: Read> Records<R> {
     fn span(&mut self) -> Result<Option<Span>, Finding> {
         self.skip_line_feed()?;
         if self.cut == Cut::Lines {
-            let Some((to, ended)) = self.line_end(self.start)? else { return Ok(None) };
-            let from = self.start;
-            self.take_line(to);
-            return Ok(Some(Span { from, to, quoted: false, cut: ended }));
+            return self.line();
         }
         let mut searched = self.start;
         loop {
@@ -187,7 +200,7 @@ impl<R: Read> Records<R> {
                 Some(at) => {
                     let from = self.start;
                     self.take_line(at);
-                    return Ok(Some(Span { from, to: at, quoted: false, cut: false }));
+                    return Ok(Some(Span { from, to: at, kind: SpanKind::Plain, cut: false }));
                 }
                 None => {
                     let length = self.end - self.start;
@@ -203,74 +216,63 @@ impl<R: Read> Records<R> {
     fn last_line(&mut self) -> Option<Span> {
         let (from, to) = (self.start, self.end);
         self.start = self.end;
-        (from < to).then_some(Span { from, to, quoted: false, cut: true })
+        (from < to).then_some(Span { from, to, kind: SpanKind::Plain, cut: true })
     }
 
-    /// Finds the end of a record with quotes and leaves its cells in `unquoted` and `ends`.
+    /// Takes the next line whole; one that is too long is dropped, so that the next can be read.
+    fn line(&mut self) -> Result<Option<Span>, Finding> {
+        let mut kind = SpanKind::Plain;
+        loop {
+            let found = memchr::memchr2(b'\n', b'\r', &self.buffer[self.start..self.end]).map(|at| self.start + at);
+            let to = found.unwrap_or(self.end);
+            if to - self.start > RECORD_MAX {
+                kind = SpanKind::TooLong;
+                self.start = to;
+            }
+            if found.is_some() || !self.more()? {
+                let (from, to) = (self.start, found.unwrap_or(self.end));
+                let nothing = found.is_none() && from == to && kind == SpanKind::Plain;
+                self.take_line(to);
+                return Ok((!nothing).then_some(Span { from, to, kind, cut: found.is_none() }));
+            }
+        }
+    }
+
+    /// Finds the end of a record with quotes and leaves its cells in `quoted`.
     fn quoted_span(&mut self) -> Result<Span, Finding> {
         loop {
-            self.parser.reset();
-            match self.parse() {
-                Some(taken) => {
+            match self.quoted.parse(&self.buffer[self.start..self.end], self.ended) {
+                Parsed::Record { taken, open } => {
                     let (from, mut to) = (self.start, self.start + taken);
                     self.after_cr = taken > 0 && self.buffer[to - 1] == b'\r';
                     self.start = to;
-                    while to > from && matches!(self.buffer[to - 1], b'\r' | b'\n') {
-                        to -= 1;
-                    }
-                    return Ok(Span { from, to, quoted: true, cut: to == self.end });
+                    let broken = taken > 0 && matches!(self.buffer[to - 1], b'\r' | b'\n');
+                    to -= usize::from(broken);
+                    let kind = if open { SpanKind::Open } else { SpanKind::Quoted };
+                    return Ok(Span { from, to, kind, cut: open || !broken });
                 }
-                None => {
+                Parsed::More => {
                     self.more()?;
                 }
             }
         }
     }
 
-    /// Runs the parser over the buffer; the bytes taken if the record ends there.
-    fn parse(&mut self) -> Option<usize> {
-        let (mut taken, mut written, mut cells) = (0, 0, 0);
-        loop {
-            let input = &self.buffer[self.start + taken..self.end];
-            let at_end = self.ended && input.is_empty();
-            let (result, read, wrote, ended) = self.parser.read_record(input, &mut self.unquoted[written..], &mut self.ends[cells..]);
-            taken += read;
-            written += wrote;
-            cells += ended;
-            match result {
-                csv_core::ReadRecordResult::InputEmpty if self.ended && !at_end => {}
-                csv_core::ReadRecordResult::InputEmpty => return None,
-                csv_core::ReadRecordResult::OutputFull => self.unquoted.resize(self.unquoted.len() * 2, 0),
-                csv_core::ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => {
-                    self.note_cells(cells);
-                    return Some(taken);
-                }
-            }
+    /// The cells of a record with quotes; an open quote that swallowed lines is a fault of the whole file.
+    fn quoted(&mut self, span: &Span, row: u64) -> Result<Record<'_>, Finding> {
+        if span.kind == SpanKind::Open && memchr::memchr2(b'\n', b'\r', &self.buffer[span.from..span.to]).is_some() {
+            return Err(Finding::file(Code::UnclosedQuote, "a quote opened in this row is never closed").at(row));
         }
-    }
-
-    fn note_cells(&mut self, count: usize) {
         self.cells.clear();
         let mut from = 0;
-        for end in &self.ends[..count] {
+        for end in self.quoted.ends() {
             self.cells.push((from, position(*end)));
             from = position(*end);
         }
-    }
-
-    /// The cells of a record with quotes; an open quote that swallowed lines is a fault of the whole file.
-    fn quoted(&mut self, span: &Span, row: u64) -> Result<Record<'_>, Finding> {
-        let raw = &self.buffer[span.from..span.to];
-        let ends_open = self.start == self.end && self.ended && memchr::memchr_iter(b'"', raw).count() % 2 == 1;
-        if ends_open && memchr::memchr2(b'\n', b'\r', raw).is_some() {
-            return Err(Finding::file(Code::UnclosedQuote, "a quote opened in this row is never closed").at(row));
-        }
         self.checked(span.from, span.to, row)?;
-        let length = self.cells.last().map_or(0, |(_, to)| *to as usize);
-        let text = std::str::from_utf8(&self.unquoted[..length])
+        let text = std::str::from_utf8(self.quoted.text())
             .map_err(|_| Finding::file(Code::UndecodableBytes, "the row is not valid text").at(row))?;
-        Ok(Record { row, text, cells: &self.cells, cut: span.cut || ends_open })
+        Ok(Record { row, text, cells: &self.cells, cut: span.cut, too_long: false })
     }
 
     /// The bytes as text, or where they are none.
@@ -281,16 +283,16 @@ impl<R: Read> Records<R> {
         })
     }
 
-    /// The end of the line at `from`, and whether the file ends it; `None` at the end of the file.
-    fn line_end(&mut self, from: usize) -> Result<Option<(usize, bool)>, Finding> {
-        let mut searched = from - self.start;
+    /// The end of the next line; `None` at the end of the file.
+    fn line_end(&mut self) -> Result<Option<usize>, Finding> {
+        let mut searched = 0;
         loop {
             if let Some(at) = memchr::memchr2(b'\n', b'\r', &self.buffer[self.start + searched..self.end]) {
-                return Ok(Some((self.start + searched + at, false)));
+                return Ok(Some(self.start + searched + at));
             }
             searched = self.end - self.start;
             if !self.more()? {
-                return Ok((self.start < self.end).then_some((self.end, true)));
+                return Ok((self.start < self.end).then_some(self.end));
             }
         }
     }

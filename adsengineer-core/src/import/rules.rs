@@ -169,16 +169,13 @@ impl Rules {
             }
             return None;
         }
-        self.last_action = match self.actions.iter().position(|(known, _)| **known == *name) {
-            Some(at) => at,
-            None => {
-                if self.actions.len() == ACTIONS_MAX {
-                    self.actions.clear();
-                }
-                self.actions.push((name.into(), KeyPrefix::new(&self.org, name)));
-                self.actions.len() - 1
+        self.last_action = self.actions.iter().position(|(known, _)| **known == *name).unwrap_or_else(|| {
+            if self.actions.len() == ACTIONS_MAX {
+                self.actions.clear();
             }
-        };
+            self.actions.push((name.into(), KeyPrefix::new(&self.org, name)));
+            self.actions.len() - 1
+        });
         Some(self.last_action)
     }
 

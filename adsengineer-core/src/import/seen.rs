@@ -78,7 +78,9 @@ impl Seen {
         self.table.sort_unstable();
         let empty = self.table.partition_point(|key| *key == 0);
         let keys = &self.table[empty..];
-        keys.iter().for_each(|key| self.filter.add(*key));
+        for key in keys {
+            self.filter.add(*key);
+        }
         self.runs.add(keys)?;
         self.table.fill(0);
         self.count = 0;

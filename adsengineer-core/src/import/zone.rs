@@ -123,7 +123,7 @@ impl Times {
 /// A zone with the windows of local time that were asked for last.
 pub(crate) struct Zone {
     name: Box<str>,
-    zone: TimeZone,
+    rules: TimeZone,
     windows: [Window; 4],
     next: usize,
 }
@@ -138,8 +138,8 @@ struct Window {
 
 impl Zone {
     fn get(name: &str, database: &TimeZoneDatabase) -> Option<Self> {
-        let zone = database.get(name).ok().filter(|zone| !zone.is_unknown())?;
-        Some(Self { name: name.into(), zone, windows: Default::default(), next: 0 })
+        let rules = database.get(name).ok().filter(|rules| !rules.is_unknown())?;
+        Some(Self { name: name.into(), rules, windows: Default::default(), next: 0 })
     }
 
     fn instant(&mut self, local: i64) -> Result<i64, NoInstant> {
@@ -151,7 +151,7 @@ impl Zone {
 
     fn look_up(&mut self, local: i64) -> Result<i64, NoInstant> {
         let civil = Timestamp::from_second(local).map(|t| Offset::UTC.to_datetime(t)).map_err(|_| InvalidTime::Date)?;
-        let offset = match self.zone.to_ambiguous_timestamp(civil).offset() {
+        let offset = match self.rules.to_ambiguous_timestamp(civil).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
             AmbiguousOffset::Gap { .. } => return Err(NoInstant::Gap(self.name.clone())),
             AmbiguousOffset::Fold { before, after } => {
@@ -166,12 +166,12 @@ impl Zone {
 
     /// The unambiguous local readings around `instant`, between the transitions next to it.
     fn window(&self, instant: i64, offset: i64) -> Window {
-        let offset_at = |second: i64| Timestamp::from_second(second).map_or(offset, |t| i64::from(self.zone.to_offset(t).seconds()));
+        let offset_at = |second: i64| Timestamp::from_second(second).map_or(offset, |t| i64::from(self.rules.to_offset(t).seconds()));
         let (mut from, mut to) = (instant + offset, instant + offset + 1);
         if let (Ok(at), Ok(next)) = (Timestamp::from_second(instant), Timestamp::from_second(instant + 1)) {
             // Both iterators leave their starting point out.
-            let before = self.zone.preceding(next).next().map(|t| t.timestamp().as_second());
-            let after = self.zone.following(at).next().map(|t| t.timestamp().as_second());
+            let before = self.rules.preceding(next).next().map(|t| t.timestamp().as_second());
+            let after = self.rules.following(at).next().map(|t| t.timestamp().as_second());
             from = before.map_or(i64::MIN, |t| t + offset.max(offset_at(t - 1))).min(from);
             to = after.map_or(i64::MAX, |t| t + offset.min(offset_at(t))).max(to);
         }

@@ -1,0 +1,70 @@
+//! What stands before a file's rows: blank and comment lines, `sep=`, the Parameters row; and whether it is CSV at all.
+
+use std::io::Read;
+
+use jiff::tz::TimeZoneDatabase;
+
+use super::{
+    header,
+    options::{Format, Options},
+    records::Records,
+    zone::{FileZone, Times},
+};
+use crate::finding::{Code, Finding};
+
+/// What stands before the header.
+pub(crate) struct Opening {
+    pub zone: Option<String>,
+    /// `None` for JSON lines.
+    pub separator: Option<u8>,
+}
+
+impl Opening {
+    pub(crate) fn read<R: Read>(records: &mut Records<R>, format: Format) -> Result<Self, Finding> {
+        let mut opening = Self { zone: None, separator: (format != Format::Jsonl).then_some(b',') };
+        let mut declared = None;
+        let mut lines = 0;
+        while let Some(line) = records.peek()? {
+            let start = line.trim_start();
+            if opening.separator.is_none() || (format == Format::Auto && lines == 0 && start.starts_with('{')) {
+                return Ok(Self { separator: None, ..opening });
+            }
+            if format == Format::Auto && lines == 0 && start.starts_with('[') {
+                return Err(Finding::file(Code::NotJsonLines, "the file is a JSON array, not one object per line"));
+            }
+            lines += 1;
+            if let Some(zone) = header::parameters(line) {
+                opening.zone = zone?;
+            } else if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] = start.trim_end().as_bytes() {
+                declared = Some(*separator);
+            } else if !start.trim_start_matches('"').starts_with('#') {
+                opening.separator = Some(declared.filter(u8::is_ascii).unwrap_or_else(|| header::separator(line)));
+                return Ok(opening);
+            }
+            records.skip_line()?;
+        }
+        if format == Format::Jsonl {
+            return Ok(Self { separator: None, ..opening });
+        }
+        Err(Finding::file(Code::EmptyFile, if lines == 0 { "the file is empty" } else { "the file has no header" }))
+    }
+}
+
+/// How the file's times become instants: the Parameters row wins over `--time-zone`.
+pub(crate) fn times(options: &Options, parameters: Option<&str>) -> Result<Times, Finding> {
+    let database = TimeZoneDatabase::bundled();
+    let parse = |text: &str, what: &str| {
+        FileZone::parse(text.trim(), &database).ok_or_else(|| {
+            let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
+            Finding::file(Code::UnknownTimeZone, format!("{what} names the time zone `{text}`, which does not exist"))
+        })
+    };
+    // Both are checked, also the one that the other overrides.
+    let flag = options.time_zone.as_deref().map(|text| parse(text, "--time-zone")).transpose()?;
+    let file = parameters.map(|text| parse(text, "the Parameters row")).transpose()?;
+    if options.time_format.as_deref().is_some_and(|format| !format.contains('%')) {
+        let finding = Finding::file(Code::InvalidOption, "--time-format has no `%`, so it describes no time");
+        return Err(finding.hint("use strftime terms, for example --time-format '%d.%m.%Y %H:%M'"));
+    }
+    Ok(Times::new(options.time_format.as_deref().map(Into::into), file.or(flag), database))
+}
