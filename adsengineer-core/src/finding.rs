@@ -3,7 +3,7 @@
 //! A [`Code`] is stable and machine-readable; docs/FINDINGS.md lists every one. Findings never hold personal
 //! data: cells are quoted only where they look like a time or an amount, and click ids are shortened.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -23,21 +23,21 @@ pub struct Finding {
     /// The row as a spreadsheet shows it; `None` for the whole file.
     pub row: Option<u64>,
     /// The column as the file calls it.
-    pub column: Option<Box<str>>,
+    pub column: Option<Arc<str>>,
     /// What kind of observation it is.
     pub code: Code,
     /// Whether it refuses the row.
     pub severity: Severity,
     /// What happened.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// What to do.
-    pub hint: String,
+    pub hint: Cow<'static, str>,
 }
 
 impl Finding {
     /// An error about the whole file.
-    pub fn file(code: Code, reason: impl Into<String>) -> Self {
-        Self { row: None, column: None, code, severity: Severity::Error, reason: reason.into(), hint: code.hint().to_owned() }
+    pub fn file(code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { row: None, column: None, code, severity: Severity::Error, reason: reason.into(), hint: code.hint().into() }
     }
 
     /// The same, at a row.
@@ -49,14 +49,14 @@ impl Finding {
 
     /// The same, in a column.
     #[must_use]
-    pub fn column(mut self, column: &str) -> Self {
+    pub fn column(mut self, column: impl Into<Arc<str>>) -> Self {
         self.column = Some(column.into());
         self
     }
 
     /// The same with another hint.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = hint.into();
         self
     }

@@ -2,6 +2,8 @@
 //!
 //! Pure rules over one conversion's parts; the file readers and the API both ask them.
 
+use std::borrow::Cow;
+
 use crate::{
     click_id,
     conversion::{InvalidOrderId, OrderId},
@@ -23,15 +25,15 @@ pub struct Verdict {
     /// How bad.
     pub severity: Severity,
     /// What happened.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 impl Verdict {
-    fn error(code: Code, reason: impl Into<String>) -> Self {
+    fn error(code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, severity: Severity::Error, reason: reason.into() }
     }
 
-    fn warning(code: Code, reason: impl Into<String>) -> Self {
+    fn warning(code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { code, severity: Severity::Warning, reason: reason.into() }
     }
 }

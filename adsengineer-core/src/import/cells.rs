@@ -28,7 +28,7 @@ impl<'a> Cells<'a> {
             Look::Fine => cell,
             Look::Repaired(_, Code::ApostropheRemoved) if matches!(column, Column::FirstName | Column::LastName) => cell,
             Look::Repaired(repaired, code) => {
-                found.warn(column, code, format!("{}, which changes nothing else", code.meaning()));
+                found.warn(column, code, code.meaning());
                 repaired
             }
             Look::Broken(code) => {

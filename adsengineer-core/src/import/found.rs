@@ -1,5 +1,7 @@
 //! Collects what is found while one row is judged.
 
+use std::{borrow::Cow, sync::Arc};
+
 use super::columns::Column;
 use crate::{
     finding::{Code, Finding, Severity},
@@ -10,13 +12,13 @@ use crate::{
 pub(crate) struct Found {
     row: u64,
     /// What the file calls each column.
-    titles: Vec<Box<str>>,
+    titles: Vec<Arc<str>>,
     pub(crate) errors: Vec<Finding>,
     pub(crate) warnings: Vec<Finding>,
 }
 
 impl Found {
-    pub(crate) fn new(titles: Vec<Box<str>>) -> Self {
+    pub(crate) fn new(titles: Vec<Arc<str>>) -> Self {
         Self { row: 0, titles, errors: Vec::new(), warnings: Vec::new() }
     }
 
@@ -28,20 +30,20 @@ impl Found {
     }
 
     /// Refuses the row for a reason in `column`.
-    pub(crate) fn error(&mut self, column: Column, code: Code, reason: impl Into<String>) {
-        let finding = self.finding(code, reason).column(&self.titles[column as usize]);
+    pub(crate) fn error(&mut self, column: Column, code: Code, reason: impl Into<Cow<'static, str>>) {
+        let finding = self.finding(code, reason).column(self.titles[column as usize].clone());
         self.errors.push(finding);
     }
 
     /// Refuses the row as a whole.
-    pub(crate) fn refuse(&mut self, code: Code, reason: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, code: Code, reason: impl Into<Cow<'static, str>>) {
         let finding = self.finding(code, reason);
         self.errors.push(finding);
     }
 
     /// Remarks on `column`.
-    pub(crate) fn warn(&mut self, column: Column, code: Code, reason: impl Into<String>) {
-        let finding = self.finding(code, reason).column(&self.titles[column as usize]).warning();
+    pub(crate) fn warn(&mut self, column: Column, code: Code, reason: impl Into<Cow<'static, str>>) {
+        let finding = self.finding(code, reason).column(self.titles[column as usize].clone()).warning();
         self.warnings.push(finding);
     }
 
@@ -54,7 +56,7 @@ impl Found {
         }
     }
 
-    fn finding(&self, code: Code, reason: impl Into<String>) -> Finding {
+    fn finding(&self, code: Code, reason: impl Into<Cow<'static, str>>) -> Finding {
         Finding::file(code, reason).at(self.row)
     }
 }

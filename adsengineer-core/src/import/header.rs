@@ -1,5 +1,7 @@
 //! What stands before the rows: separator, Parameters row, and the header with the flags that change its meaning.
 
+use std::sync::Arc;
+
 use super::{columns::Column, options::Options, records::Record, time};
 use crate::finding::{Code, Finding};
 
@@ -24,7 +26,7 @@ pub(crate) struct Layout {
     /// Values for absent columns and empty cells.
     pub fills: Vec<(Column, Box<str>)>,
     /// What the file calls each column.
-    pub titles: Vec<Box<str>>,
+    pub titles: Vec<Arc<str>>,
     pub warnings: Vec<Finding>,
 }
 
@@ -75,10 +77,10 @@ impl Layout {
             let mapped = map.iter().find(|(from, _)| from.eq_ignore_ascii_case(name)).map(|(_, to)| *to);
             columns.push(if index >= ours { None } else { mapped.or_else(|| Column::named(name)) });
         }
-        let mut titles: Vec<Box<str>> = Column::ALL.iter().map(|column| column.name().into()).collect();
+        let mut titles: Vec<Arc<str>> = Column::ALL.iter().map(|column| column.name().into()).collect();
         for (name, column) in names.iter().zip(&columns) {
             if let Some(column) = column {
-                titles[*column as usize] = name.clone();
+                titles[*column as usize] = (&**name).into();
             }
         }
         let adjustment = |c: &Column| matches!(c, Column::AdjustmentTime | Column::AdjustmentType);
@@ -118,7 +120,7 @@ impl Layout {
             if let Some(first) = self.columns[..index].iter().position(|other| other.as_ref() == Some(column)) {
                 let (first, second) = (&self.names[first], &self.names[index]);
                 let reason = format!("the columns `{first}` and `{second}` both mean `{}`", column.name());
-                return Err(Finding::file(Code::RepeatedColumn, reason).at(row).column(second));
+                return Err(Finding::file(Code::RepeatedColumn, reason).at(row).column(&**second));
             }
         }
         Ok(())
@@ -129,7 +131,7 @@ impl Layout {
         let more = if unknown.len() > 8 { format!(" and {} more", unknown.len() - 8) } else { String::new() };
         let plural = if unknown.len() == 1 { "column" } else { "columns" };
         let reason = format!("the template has no {plural} {}{more}", listed.join(", "));
-        let finding = Finding::file(Code::UnknownColumn, reason).at(row).column(&printable(&unknown[0]));
+        let finding = Finding::file(Code::UnknownColumn, reason).at(row).column(printable(&unknown[0]));
         match self.suggest(unknown) {
             maps if maps.is_empty() => finding,
             maps => finding.hint(format!("{maps}; columns that are not needed are left out with --ignore-unknown-columns")),
@@ -184,7 +186,8 @@ impl Layout {
     }
 
     fn remarks(&mut self, row: u64, ignored: &[Box<str>]) {
-        let remark = |name: &str, reason: &str| Finding::file(Code::ColumnIgnored, reason).at(row).column(&printable(name)).warning();
+        let remark =
+            |name: &str, reason: &'static str| Finding::file(Code::ColumnIgnored, reason).at(row).column(printable(name)).warning();
         self.warnings.extend(ignored.iter().map(|name| remark(name, "the column is not in the template and is left out")));
         for column in [Column::AttributionModel, Column::AttributedCredit] {
             if self.columns.contains(&Some(column)) {

@@ -1,5 +1,7 @@
 //! JSON lines: one conversion per line, in the words of the API.
 
+use std::sync::Arc;
+
 use super::{
     cells::Cells,
     columns::{COUNT, Column},
@@ -28,8 +30,8 @@ const FIELDS: [(Column, &str); 16] = [
 ];
 
 /// What findings call each column.
-pub(crate) fn titles() -> Vec<Box<str>> {
-    let mut titles: Vec<Box<str>> = vec!["".into(); COUNT];
+pub(crate) fn titles() -> Vec<Arc<str>> {
+    let mut titles: Vec<Arc<str>> = vec![Arc::from(""); COUNT];
     for (column, field) in FIELDS {
         titles[column as usize] = field.into();
     }
