@@ -57,6 +57,9 @@ fn unquote(cell: &str) -> Option<&str> {
 
 /// `1.2E+25`, `1,2E+25`, `1E+25`: digits, an exponent, and a decimal sign or a plus.
 pub(crate) fn is_scientific(text: &str) -> bool {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else { return false };
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));

@@ -24,10 +24,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// A set that holds at most about `bytes` of memory: half for the table, half for the filter once it spills.
+    /// A set that holds at most about `bytes` of memory: a quarter for the table, the rest for the filter once it spills.
     pub(crate) fn new(bytes: usize) -> Self {
-        let half = power_of_two_below(bytes / 2 / 8).max(16);
-        Self { table: vec![0; half.min(SMALLEST)], count: 0, largest: half, filter: Filter::new(half), runs: Runs::default() }
+        let largest = power_of_two_below(bytes / 4 / 8).max(16);
+        let filter = Filter::new((bytes / 8).saturating_sub(largest) / 8);
+        Self { table: vec![0; largest.min(SMALLEST)], count: 0, largest, filter, runs: Runs::default() }
     }
 
     /// Adds `key`; false if it was there.
@@ -101,18 +102,19 @@ fn power_of_two_below(number: usize) -> usize {
 /// A blocked bloom filter: four bits within one 512-bit block, so one cache line per question.
 struct Filter {
     words: Vec<u64>,
-    size: usize,
+    blocks: usize,
 }
 
 impl Filter {
-    /// A filter of `size` words (a power of two), allocated when the first key comes.
-    fn new(size: usize) -> Self {
-        Self { words: Vec::new(), size: size.max(8) }
+    /// A filter of so many blocks, allocated when the first key comes.
+    fn new(blocks: usize) -> Self {
+        Self { words: Vec::new(), blocks: blocks.max(1) }
     }
 
     fn bits(&self, key: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
         let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let block = slot(mixed, self.size / 8) * 8;
+        // The upper bits choose the block, the lower ones the bits in it.
+        let block = usize::try_from((u128::from(mixed) * self.blocks as u128) >> 64).unwrap_or(0) * 8;
         (0..4_u32).map(move |i| {
             let bit = (mixed >> (i * 9)) & 511;
             (block + usize::from((bit >> 6).to_le_bytes()[0]), 1 << (bit & 63))
@@ -120,7 +122,7 @@ impl Filter {
     }
 
     fn add(&mut self, key: u64) {
-        self.words.resize(self.size, 0);
+        self.words.resize(self.blocks * 8, 0);
         for (word, bit) in self.bits(key) {
             self.words[word] |= bit;
         }
@@ -154,7 +156,7 @@ mod tests {
         for number in (0..60_000).step_by(7) {
             assert!(!seen.insert(key(number)).unwrap(), "{number}");
         }
-        assert!(seen.table.len() * 8 <= 2048 && seen.filter.words.len() * 8 <= 2048);
+        assert!(seen.table.len() * 8 + seen.filter.words.len() * 8 <= 4096);
     }
 
     #[test]
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_filter_forgets_nothing_and_is_right_about_most_strangers() {
-        let mut filter = Filter::new(1 << 12);
+        let mut filter = Filter::new(1 << 9);
         (0..16_000).for_each(|n| filter.add(key(n)));
         assert!((0..16_000).all(|n| filter.may_contain(key(n))));
         let wrong = (16_000..32_000).filter(|n| filter.may_contain(key(*n))).count();

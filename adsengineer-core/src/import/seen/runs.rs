@@ -10,6 +10,8 @@ const FAN_IN: usize = 4;
 /// Keys read at once when looking one up.
 const PAGE: u64 = 512;
 const KEY: u64 = 8;
+/// Keys of a run that are kept in memory to find the page of the others.
+const FENCES: u64 = 16 << 10;
 
 /// All runs; the newest last, levels falling.
 #[derive(Default)]
@@ -22,6 +24,37 @@ struct Run {
     file: File,
     keys: u64,
     level: u32,
+    /// Every `stride`th key.
+    fences: Vec<u64>,
+    stride: u64,
+}
+
+/// Writes a run, noting its fences.
+struct Writer {
+    file: BufWriter<File>,
+    keys: u64,
+    fences: Vec<u64>,
+    stride: u64,
+}
+
+impl Writer {
+    fn new(expected: u64) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(64 << 10, tempfile::tempfile()?);
+        Ok(Self { file, keys: 0, fences: Vec::new(), stride: PAGE.max(expected.div_ceil(FENCES)) })
+    }
+
+    fn write(&mut self, key: u64) -> io::Result<()> {
+        if self.keys.is_multiple_of(self.stride) {
+            self.fences.push(key);
+        }
+        self.keys += 1;
+        self.file.write_all(&key.to_le_bytes())
+    }
+
+    fn finish(self, level: u32) -> io::Result<Run> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Run { file, keys: self.keys, level, fences: self.fences, stride: self.stride })
+    }
 }
 
 impl Runs {
@@ -31,12 +64,11 @@ impl Runs {
 
     /// Writes sorted `keys` as a new run.
     pub(super) fn add(&mut self, keys: &[u64]) -> io::Result<()> {
-        let mut file = BufWriter::new(tempfile::tempfile()?);
+        let mut writer = Writer::new(keys.len() as u64)?;
         for key in keys {
-            file.write_all(&key.to_le_bytes())?;
+            writer.write(*key)?;
         }
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        self.runs.push(Run { file, keys: keys.len() as u64, level: 0 });
+        self.runs.push(writer.finish(0)?);
         self.merge()
     }
 
@@ -66,10 +98,13 @@ impl Runs {
 }
 
 impl Run {
-    /// Searches by interpolation: keys are evenly spread, so their value predicts their place.
+    /// Searches between two fences by interpolation: keys are evenly spread, so their value predicts their place.
     fn contains(&mut self, key: u64, page: &mut Vec<u8>) -> io::Result<bool> {
-        let (mut from, mut to) = (0, self.keys);
-        let (mut least, mut most) = (0_u64, u64::MAX);
+        let fence = self.fences.partition_point(|fence| *fence <= key);
+        let Some(before) = fence.checked_sub(1) else { return Ok(false) };
+        let mut from = before as u64 * self.stride;
+        let mut to = (from + self.stride).min(self.keys);
+        let (mut least, mut most) = (self.fences[before], self.fences.get(fence).copied().unwrap_or(u64::MAX));
         let mut halve = false;
         while from < to {
             let guess = if halve { from + (to - from) / 2 } else { from + share(key - least, most - least, to - from) };
@@ -124,15 +159,12 @@ fn merged(runs: &mut [Run], level: u32) -> io::Result<Run> {
         source.advance()?;
         sources.push(source);
     }
-    let mut file = BufWriter::with_capacity(64 << 10, tempfile::tempfile()?);
-    let mut keys = 0;
+    let mut writer = Writer::new(sources.iter().map(|source| source.left + 1).sum())?;
     while let Some(least) = sources.iter_mut().filter(|s| s.head != 0).min_by_key(|s| s.head) {
-        file.write_all(&least.head.to_le_bytes())?;
+        writer.write(least.head)?;
         least.advance()?;
-        keys += 1;
     }
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    Ok(Run { file, keys, level })
+    writer.finish(level)
 }
 
 /// A run being merged; `head` is its next key, zero at the end.
