@@ -1,7 +1,7 @@
 //! Conversion files as people have them, read through the public interface: encodings, separators, zones, daylight
 //! saving, spreadsheet damage, bad input. Each case is a file and the exact rows or fault expected of it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::format_collect, reason = "a test may panic, and short files need no care")]
+#![expect(clippy::unwrap_used, clippy::format_collect, reason = "a test may panic, and short files need no care")]
 
 #[path = "import_files/harness.rs"]
 mod harness;

@@ -94,6 +94,12 @@ impl OrderId {
         Ok(text.bytes().all(|b| b.is_ascii_digit()))
     }
 
+    /// Takes `text` that [`Self::check`] has accepted before.
+    pub(crate) fn from_checked(text: &str) -> Self {
+        debug_assert!(Self::check(text).is_ok());
+        Self(text.into())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -90,6 +90,8 @@ fn flags_that_cannot_be_used_are_refused_before_any_row() {
         (Options { time_zone: Some(text("Mars/Olympus")), ..granted() }, "UNKNOWN_TIME_ZONE"),
         (Options { time_zone: Some(text("+2500")), ..granted() }, "UNKNOWN_TIME_ZONE"),
         (Options { time_format: Some(text("dd.MM.yyyy")), ..granted() }, "INVALID_OPTION"),
+        (Options { time_format: Some(text("%d.%m.%Y")), ..granted() }, "INVALID_OPTION"),
+        (Options { time_format: Some(text("%d.%m.%Y %H:%M %J")), ..granted() }, "INVALID_OPTION"),
         (Options { encoding: Some(text("klingon")), ..granted() }, "INVALID_OPTION"),
     ] {
         assert_eq!(fault(file.as_bytes(), &options), expected, "{options:?}");

@@ -71,7 +71,7 @@ fn line(row: &Row<'_>) -> String {
             }
         }
         RowKind::Conversion(candidate) => {
-            let conversion = candidate.to_conversion().expect("a checked candidate is a conversion");
+            let conversion = candidate.clone().into_conversion();
             assert_eq!(conversion.natural_key(&context().org), candidate.natural_key);
             parts.push(conversion.occurred_at.to_string());
             if &*conversion.action != "Lead" {

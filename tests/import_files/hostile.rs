@@ -1,4 +1,4 @@
-//! Arbitrary bytes never panic, every row is accounted for, and memory does not grow with the file.
+//! Arbitrary bytes never panic, and every row is accounted for.
 
 use std::io::Read;
 
@@ -101,50 +101,4 @@ impl Read for Chunks<'_> {
         self.0 = &self.0[count..];
         Ok(count)
     }
-}
-
-/// A file of any length, made while it is read.
-struct Endless {
-    row: u64,
-    rows: u64,
-    line: Vec<u8>,
-}
-
-impl Read for Endless {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.line.is_empty() && self.row < self.rows {
-            self.row += 1;
-            self.line = format!("Cj0KCQiA{:012},Lead,2026-11-18 14:05:00Z,120.00,EUR\n", self.row).into_bytes();
-        }
-        let count = self.line.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.line[..count]);
-        self.line.drain(..count);
-        Ok(count)
-    }
-}
-
-/// Most memory that this process has held so far, in KiB.
-#[cfg(target_os = "linux")]
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn memory_does_not_grow_with_the_file() {
-    let pass = |rows| {
-        let input = Endless { row: 0, rows, line: format!("{HEADER}\n").into_bytes() };
-        let options = Options { index_bytes: 64 << 10, ..granted() };
-        let mut reader = Reader::open(input, &options, &context()).unwrap();
-        while reader.next().unwrap().is_some() {}
-        assert_eq!(reader.summary().accepted, rows);
-    };
-    pass(1000);
-    let before = peak_kib();
-    // 150,000 rows are 10 MB; the other tests of this process may grow meanwhile, but not by so much.
-    pass(150_000);
-    let grown = peak_kib().saturating_sub(before);
-    assert!(grown < 48 << 10, "grew by {grown} KiB");
 }

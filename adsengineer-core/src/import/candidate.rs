@@ -35,19 +35,17 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// The conversion itself, no longer tied to the reader; `None` never, since its parts have been checked.
-    pub fn to_conversion(&self) -> Option<Conversion> {
-        let order_id = self.order_id.map(str::parse::<OrderId>).transpose().ok()?;
-        let click_id = self.click_id.map(|(kind, id)| ClickId::new(kind, id)).transpose().ok()?;
-        Some(Conversion {
-            action: self.action.clone(),
+    /// The conversion itself, no longer tied to the reader.
+    pub fn into_conversion(self) -> Conversion {
+        Conversion {
+            action: self.action,
             occurred_at: self.occurred_at,
             value: self.value,
-            order_id,
-            click_id,
-            identifiers: self.identifiers.clone(),
+            order_id: self.order_id.map(OrderId::from_checked),
+            click_id: self.click_id.map(|(kind, id)| ClickId::from_checked(kind, id)),
+            identifiers: self.identifiers,
             consent: self.consent,
-        })
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use super::{
     damage::{self, Look},
     found::Found,
 };
-use crate::finding::Code;
 
 /// What a row says in each column; empty where it says nothing.
 #[derive(Clone, Copy)]
@@ -26,7 +25,8 @@ impl<'a> Cells<'a> {
         let cell = trimmed(cell);
         self.texts[column as usize] = match damage::look(cell) {
             Look::Fine => cell,
-            Look::Repaired(_, Code::ApostropheRemoved) if matches!(column, Column::FirstName | Column::LastName) => cell,
+            // Names may begin or end with an apostrophe.
+            Look::Repaired(..) if matches!(column, Column::FirstName | Column::LastName) => cell,
             Look::Repaired(repaired, code) => {
                 found.warn(column, code, code.meaning());
                 repaired

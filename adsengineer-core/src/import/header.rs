@@ -217,7 +217,8 @@ fn printable(name: &str) -> String {
     if name.contains('@') { "…@…".to_owned() } else { name.chars().filter(|c| !c.is_control()).take(60).collect() }
 }
 
-fn fills(options: &Options) -> Result<Vec<(Column, Box<str>)>, Finding> {
+/// What `--set` says.
+pub(crate) fn fills(options: &Options) -> Result<Vec<(Column, Box<str>)>, Finding> {
     let fill = |(name, value): &(String, String)| Ok((target("--set", name)?, value.trim().into()));
     options.set.iter().map(fill).collect()
 }

@@ -2,7 +2,11 @@
 
 use std::io::Read;
 
-use jiff::tz::TimeZoneDatabase;
+use jiff::{
+    Timestamp,
+    fmt::strtime,
+    tz::{TimeZone, TimeZoneDatabase},
+};
 
 use super::{
     header,
@@ -62,9 +66,17 @@ pub(crate) fn times(options: &Options, parameters: Option<&str>) -> Result<Times
     // Both are checked, also the one that the other overrides.
     let flag = options.time_zone.as_deref().map(|text| parse(text, "--time-zone")).transpose()?;
     let file = parameters.map(|text| parse(text, "the Parameters row")).transpose()?;
-    if options.time_format.as_deref().is_some_and(|format| !format.contains('%')) {
-        let finding = Finding::file(Code::InvalidOption, "--time-format has no `%`, so it describes no time");
+    if options.time_format.as_deref().is_some_and(|format| !describes_times(format)) {
+        let finding = Finding::file(Code::InvalidOption, "--time-format does not describe a date with a time of day");
         return Err(finding.hint("use strftime terms, for example --time-format '%d.%m.%Y %H:%M'"));
     }
     Ok(Times::new(options.time_format.as_deref().map(Into::into), file.or(flag), database))
+}
+
+/// Whether a time written in `format` can be read back to the minute.
+fn describes_times(format: &str) -> bool {
+    let instant = Timestamp::from_second(1_795_000_000).unwrap_or(Timestamp::UNIX_EPOCH);
+    let written = strtime::format(format, &instant.to_zoned_datetime(TimeZone::UTC));
+    let mut times = Times::new(Some(format.into()), Some(FileZone::Fixed(0)), TimeZoneDatabase::bundled());
+    written.is_ok_and(|text| times.instant(&text).is_ok_and(|read| read / 60 == instant.as_second() / 60))
 }

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::{
     candidate::{Adjustment, Candidate},
     cells::Cells,
+    columns::Column,
     decode::Text,
     found::Found,
-    header::{Kind, Layout},
+    header::{self, Kind, Layout},
     json,
     opening::{Opening, times},
     options::Options,
@@ -126,8 +127,8 @@ pub struct Reader<R> {
 
 enum Form {
     Csv(Layout),
-    /// The current line.
-    Jsonl(Option<Box<ConversionInput>>),
+    /// JSON lines: the current one.
+    Jsonl(Option<Box<ConversionInput>>, Vec<(Column, Box<str>)>),
 }
 
 impl<R: Read> Reader<R> {
@@ -138,7 +139,7 @@ impl<R: Read> Reader<R> {
         let form = match opening.separator {
             None => {
                 records.cut(Cut::Lines);
-                Form::Jsonl(None)
+                Form::Jsonl(None, header::fills(options)?)
             }
             Some(separator) => {
                 records.cut(Cut::Cells(separator));
@@ -148,7 +149,7 @@ impl<R: Read> Reader<R> {
         };
         let (titles, columns, warnings) = match &form {
             Form::Csv(layout) => (layout.titles.clone(), layout.names.clone(), layout.warnings.clone()),
-            Form::Jsonl(_) => (json::titles(), json::columns(), Vec::new()),
+            Form::Jsonl(..) => (json::titles(), json::columns(), Vec::new()),
         };
         let mut reader = Self {
             records,
@@ -201,7 +202,7 @@ impl<R: Read> Reader<R> {
         self.summary.rows += 1;
         let (verdict, raw) = match &mut self.form {
             Form::Csv(layout) => (judge_csv(layout, &record, &mut self.rules, &mut self.found), RawCells::Csv(record)),
-            Form::Jsonl(line) => judge_json(line, &record, &mut self.rules, &mut self.found),
+            Form::Jsonl(line, fills) => judge_json(line, fills, &record, &mut self.rules, &mut self.found),
         };
         let verdict = first_of_its_kind(verdict, &mut self.seen, &mut self.found)?;
         let kind = settle(verdict, &mut self.found, &self.skip, &mut self.summary);
@@ -262,6 +263,7 @@ fn judge_csv<'a>(layout: &'a Layout, record: &Record<'a>, rules: &mut Rules, fou
 
 fn judge_json<'a>(
     line: &'a mut Option<Box<ConversionInput>>,
+    fills: &'a [(Column, Box<str>)],
     record: &Record<'_>,
     rules: &mut Rules,
     found: &mut Found,
@@ -272,7 +274,10 @@ fn judge_json<'a>(
     }
     *line = json::parse(record.line(), found).map(Box::new);
     let Some(input) = line.as_ref() else { return (Verdict::Refused, RawCells::Json(Vec::new())) };
-    let cells = json::cells(input, found);
+    let mut cells = json::cells(input, found);
+    for (column, text) in fills {
+        cells.fill(*column, text);
+    }
     (rules.conversion(&cells, found), RawCells::Json(json::raw(&cells)))
 }
 

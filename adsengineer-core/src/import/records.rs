@@ -152,9 +152,13 @@ impl<R: Read> Records<R> {
         let span = loop {
             let Some(span) = self.span()? else { return Ok(None) };
             self.rows += 1;
-            if !self.is_blank(&span) {
-                break span;
+            if self.is_blank(&span) {
+                continue;
             }
+            if span.to - span.from > RECORD_MAX && span.kind != SpanKind::TooLong {
+                return Err(too_long(self.rows));
+            }
+            break span;
         };
         let row = self.rows;
         match span.kind {
@@ -321,7 +325,7 @@ impl<R: Read> Records<R> {
         }
         let row = self.rows + 1;
         if self.end - self.start > RECORD_MAX {
-            return Err(Finding::file(Code::RowTooLong, "the row is longer than 1 MiB").at(row));
+            return Err(too_long(row));
         }
         self.buffer.copy_within(self.start..self.end, 0);
         self.offset += self.start as u64;
@@ -338,6 +342,10 @@ impl<R: Read> Records<R> {
         self.ended = count == 0;
         Ok(count > 0)
     }
+}
+
+fn too_long(row: u64) -> Finding {
+    Finding::file(Code::RowTooLong, "the row is longer than 1 MiB").at(row)
 }
 
 fn undecodable(row: u64, encoding: &str, offset: u64) -> Finding {
