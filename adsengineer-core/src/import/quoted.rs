@@ -28,8 +28,7 @@ impl Quoted {
 
     /// Parses the record at the start of `input`; `last` if nothing follows.
     pub(crate) fn parse(&mut self, input: &[u8], last: bool) -> Parsed {
-        self.parser.reset();
-        (self.written, self.cells) = (0, 0);
+        self.restart();
         match self.feed(input) {
             Some(taken) => Parsed::Record { taken, open: false },
             None if !last => Parsed::More,
@@ -37,6 +36,8 @@ impl Quoted {
                 // A line break ends the record unless a quote is open.
                 let open = self.feed(b"\n").is_none();
                 if open {
+                    self.restart();
+                    self.feed(input);
                     self.feed(b"");
                 }
                 Parsed::Record { taken: input.len(), open }
@@ -52,6 +53,11 @@ impl Quoted {
     /// Where each cell's contents end.
     pub(crate) fn ends(&self) -> &[usize] {
         &self.ends[..self.cells]
+    }
+
+    fn restart(&mut self) {
+        self.parser.reset();
+        (self.written, self.cells) = (0, 0);
     }
 
     /// The bytes taken when a record ended.

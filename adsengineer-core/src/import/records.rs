@@ -361,6 +361,7 @@ fn position(at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn rows(text: &[u8], cut: Cut) -> Result<Vec<(u64, Vec<String>)>, Finding> {
         let mut records = Records::new(Text::open(text, None)?);
@@ -439,6 +440,24 @@ mod tests {
         assert_eq!((fault.code, fault.row), (Code::UndecodableBytes, Some(3)));
         assert!(fault.reason.contains("offset 13"), "{}", fault.reason);
         assert!(rows(b"a\n\"M\xfcller\"\n", Cut::Cells(b',')).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn cells_are_those_that_the_csv_crate_finds(text in "[ab,\"\r\n]{0,60}") {
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let theirs: Vec<Vec<String>> = reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect();
+            // Rows without contents are blank to us, and a quote left open over lines is a fault.
+            let filled = |cells: &Vec<String>| cells.iter().any(|cell| !cell.is_empty());
+            let theirs: Vec<_> = theirs.into_iter().filter(filled).collect();
+            match rows(text.as_bytes(), Cut::Cells(b',')) {
+                Ok(ours) => {
+                    let ours: Vec<_> = ours.into_iter().map(|(_, cells)| cells).filter(filled).collect();
+                    prop_assert_eq!(ours, theirs);
+                }
+                Err(fault) => prop_assert_eq!(fault.code, Code::UnclosedQuote),
+            }
+        }
     }
 
     #[test]
