@@ -21,7 +21,7 @@ use super::{
     summary::Summary,
 };
 use crate::{
-    conversion::{NaturalKey, input::ConversionInput},
+    conversion::input::ConversionInput,
     finding::{Code, Finding},
     org::OrgId,
 };
@@ -200,20 +200,21 @@ impl<R: Read> Reader<R> {
         };
         self.found.start(record.row);
         self.summary.rows += 1;
-        let (verdict, raw) = match &mut self.form {
+        let (mut verdict, raw) = match &mut self.form {
             Form::Csv(layout) => (judge_csv(layout, &record, &mut self.rules, &mut self.found), RawCells::Csv(record)),
             Form::Jsonl(line, fills) => judge_json(line, fills, &record, &mut self.rules, &mut self.found),
         };
-        let verdict = first_of_its_kind(verdict, &mut self.seen, &mut self.found)?;
-        let kind = settle(verdict, &mut self.found, &self.skip, &mut self.summary);
-        let warnings: &[Finding] =
-            if matches!(kind, Settled::Conversion(_) | Settled::Adjustment(_) | Settled::Refused) { &self.found.warnings } else { &[] };
-        let kind = match kind {
-            Settled::Conversion(candidate) => RowKind::Conversion(candidate),
-            Settled::Adjustment(adjustment) => RowKind::Adjustment(adjustment),
-            Settled::Denied => RowKind::Denied,
-            Settled::Skipped(code) => RowKind::Skipped(code),
-            Settled::Refused => RowKind::Refused(&self.found.errors),
+        if !is_first(&verdict, &mut self.seen, &mut self.found)? {
+            verdict = Verdict::Refused;
+        }
+        let skipped = self.skip.iter().copied().find(|code| self.found.errors.iter().any(|finding| finding.code == *code));
+        count(&verdict, skipped, &self.found, &mut self.summary);
+        let (kind, warnings) = match (verdict, skipped) {
+            (Verdict::Conversion(candidate), _) => (RowKind::Conversion(candidate), &self.found.warnings[..]),
+            (Verdict::Adjustment(adjustment), _) => (RowKind::Adjustment(adjustment), &self.found.warnings[..]),
+            (Verdict::Denied, _) => (RowKind::Denied, &[][..]),
+            (Verdict::Refused, Some(code)) => (RowKind::Skipped(code), &[][..]),
+            (Verdict::Refused, None) => (RowKind::Refused(&self.found.errors), &self.found.warnings[..]),
         };
         Ok(Some(Row { number: record.row, raw: Raw(raw), kind, warnings }))
     }
@@ -224,15 +225,6 @@ impl<R: Read> Reader<R> {
         }
         self.warnings.extend(warnings);
     }
-}
-
-/// A verdict after counting; [`RowKind`] without the borrowed findings.
-enum Settled<'a> {
-    Conversion(Candidate<'a>),
-    Adjustment(Adjustment<'a>),
-    Denied,
-    Refused,
-    Skipped(Code),
 }
 
 fn judge_csv<'a>(layout: &'a Layout, record: &Record<'a>, rules: &mut Rules, found: &mut Found) -> Verdict<'a> {
@@ -281,54 +273,44 @@ fn judge_json<'a>(
     (rules.conversion(&cells, found), RawCells::Json(json::raw(&cells)))
 }
 
-/// Refuses what an earlier row has said already.
-fn first_of_its_kind<'a>(verdict: Verdict<'a>, seen: &mut Seen, found: &mut Found) -> Result<Verdict<'a>, Finding> {
-    let (key, by): (NaturalKey, &str) = match &verdict {
+/// Whether no earlier row has said the same; if one has, that is an error.
+fn is_first(verdict: &Verdict<'_>, seen: &mut Seen, found: &mut Found) -> Result<bool, Finding> {
+    let (key, by) = match verdict {
         Verdict::Conversion(candidate) => match (candidate.order_id, candidate.click_id) {
-            (Some(_), _) => (candidate.natural_key, "action and order id"),
-            (None, Some(_)) => (candidate.natural_key, "action, click id and time"),
-            (None, None) => (candidate.natural_key, "action, person and time"),
+            (Some(_), _) => (candidate.natural_key, "an earlier row has the same action and order id"),
+            (None, Some(_)) => (candidate.natural_key, "an earlier row has the same action, click id and time"),
+            (None, None) => (candidate.natural_key, "an earlier row has the same action, person and time"),
         },
-        Verdict::Adjustment(adjustment) => (adjustment.key(), "conversion, adjustment time and type"),
-        Verdict::Denied | Verdict::Refused => return Ok(verdict),
+        Verdict::Adjustment(adjustment) => (adjustment.key(), "an earlier row has the same conversion, adjustment time and type"),
+        Verdict::Denied | Verdict::Refused => return Ok(true),
     };
     let new = seen.insert(key.short()).map_err(|e| Finding::file(Code::ReadFailed, format!("the temporary index failed: {e}")))?;
-    if new {
-        return Ok(verdict);
+    if !new {
+        found.refuse(Code::DuplicateInFile, by);
     }
-    found.refuse(Code::DuplicateInFile, format!("an earlier row has the same {by}"));
-    Ok(Verdict::Refused)
+    Ok(new)
 }
 
-/// Counts the row, and applies `--skip`.
-fn settle<'a>(verdict: Verdict<'a>, found: &mut Found, skip: &[Code], summary: &mut Summary) -> Settled<'a> {
-    let settled = match verdict {
-        Verdict::Denied => {
+/// Counts a row and its findings; of denied and skipped rows only that they were there.
+fn count(verdict: &Verdict<'_>, skipped: Option<Code>, found: &Found, summary: &mut Summary) {
+    match (verdict, skipped) {
+        (Verdict::Denied, _) => {
             summary.denied += 1;
-            return Settled::Denied;
+            return;
         }
-        Verdict::Refused => {
-            if let Some(finding) = found.errors.iter().find(|finding| skip.contains(&finding.code)) {
-                summary.skipped += 1;
-                return Settled::Skipped(finding.code);
-            }
+        (Verdict::Refused, Some(_)) => {
+            summary.skipped += 1;
+            return;
+        }
+        (Verdict::Refused, None) => {
             summary.refused += 1;
             summary.duplicates += u64::from(found.errors.iter().any(|finding| finding.code == Code::DuplicateInFile));
-            Settled::Refused
         }
-        Verdict::Conversion(candidate) => {
-            summary.accepted += 1;
-            Settled::Conversion(candidate)
-        }
-        Verdict::Adjustment(adjustment) => {
-            summary.accepted += 1;
-            Settled::Adjustment(adjustment)
-        }
-    };
+        (Verdict::Conversion(_) | Verdict::Adjustment(_), _) => summary.accepted += 1,
+    }
     for (findings, counts) in [(&found.errors, &mut summary.errors), (&found.warnings, &mut summary.warnings)] {
         for finding in findings {
             *counts.entry(finding.code).or_default() += 1;
         }
     }
-    settled
 }
