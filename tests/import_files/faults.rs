@@ -96,8 +96,8 @@ fn flags_that_cannot_be_used_are_refused_before_any_row() {
     ] {
         assert_eq!(fault(file.as_bytes(), &options), expected, "{options:?}");
     }
-    assert_eq!(fault(format!("Parameters:TimeZone=Mars/Olympus\n{file}").as_bytes(), &granted()), "UNKNOWN_TIME_ZONE");
-    assert_eq!(fault(format!("Parameters:Zeit=MEZ\n{file}").as_bytes(), &granted()), "INVALID_PARAMETERS");
+    assert_eq!(fault(format!("Parameters:TimeZone=Mars/Olympus\n{file}").as_bytes(), &granted()), "UNKNOWN_TIME_ZONE@1");
+    assert_eq!(fault(format!("Parameters:Zeit=MEZ\n{file}").as_bytes(), &granted()), "INVALID_PARAMETERS@1");
     let json = Options { format: Format::Csv, ..granted() };
     assert_eq!(fault(b"{\"action\":\"Lead\"}\n", &json).split('@').next(), Some("UNKNOWN_COLUMN"));
 }

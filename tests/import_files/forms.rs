@@ -79,6 +79,8 @@ fn what_spreadsheets_and_google_put_before_the_header_is_passed_over() {
         let expected = format!("{first} 2026-11-18T13:05:00Z gclid=Cj0A 1.00 EUR");
         assert_eq!(rows(&format!("{before}{HEADER}\n{row}"), &granted()), [expected], "{before:?}");
     }
+    let numbered = format!("#,{HEADER}\n1,{row}");
+    assert_eq!(rows(&numbered, &Options { ignore_unknown_columns: true, ..granted() }).len(), 1);
     assert_eq!(rows(&format!("sep=;\n{}\n{}", HEADER.replace(',', ";"), row.replace(',', ";")), &granted()).len(), 1);
 }
 

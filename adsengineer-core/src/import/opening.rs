@@ -18,7 +18,8 @@ use crate::finding::{Code, Finding};
 
 /// What stands before the header.
 pub(crate) struct Opening {
-    pub zone: Option<String>,
+    /// The zone of the Parameters row, and that row.
+    pub zone: Option<(String, u64)>,
     /// `None` for JSON lines.
     pub separator: Option<u8>,
 }
@@ -38,10 +39,11 @@ impl Opening {
             }
             lines += 1;
             if let Some(zone) = header::parameters(line) {
-                opening.zone = zone?;
+                let row = records.row() + 1;
+                opening.zone = zone.map_err(|finding| finding.at(row))?.map(|zone| (zone, row));
             } else if let [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] = start.trim_end().as_bytes() {
                 declared = Some(*separator);
-            } else if !start.trim_start_matches('"').starts_with('#') {
+            } else if !is_comment(start) {
                 opening.separator = Some(declared.filter(u8::is_ascii).unwrap_or_else(|| header::separator(line)));
                 return Ok(opening);
             }
@@ -54,8 +56,14 @@ impl Opening {
     }
 }
 
+/// A line of instructions in Google's template; a column may be named `#`.
+fn is_comment(line: &str) -> bool {
+    let line = line.trim_start_matches('"');
+    line.starts_with("##") || line.starts_with("# ")
+}
+
 /// How the file's times become instants: the Parameters row wins over `--time-zone`.
-pub(crate) fn times(options: &Options, parameters: Option<&str>) -> Result<Times, Finding> {
+pub(crate) fn times(options: &Options, parameters: Option<&(String, u64)>) -> Result<Times, Finding> {
     let database = TimeZoneDatabase::bundled();
     let parse = |text: &str, what: &str| {
         FileZone::parse(text.trim(), &database).ok_or_else(|| {
@@ -65,7 +73,7 @@ pub(crate) fn times(options: &Options, parameters: Option<&str>) -> Result<Times
     };
     // Both are checked, also the one that the other overrides.
     let flag = options.time_zone.as_deref().map(|text| parse(text, "--time-zone")).transpose()?;
-    let file = parameters.map(|text| parse(text, "the Parameters row")).transpose()?;
+    let file = parameters.map(|(text, row)| parse(text, "the Parameters row").map_err(|finding| finding.at(*row))).transpose()?;
     if options.time_format.as_deref().is_some_and(|format| !describes_times(format)) {
         let finding = Finding::file(Code::InvalidOption, "--time-format does not describe a date with a time of day");
         return Err(finding.hint("use strftime terms, for example --time-format '%d.%m.%Y %H:%M'"));

@@ -154,14 +154,14 @@ impl<R: Read> Reader<R> {
         let mut reader = Self {
             records,
             form,
-            rules: Rules::new(context, options, times(options, opening.zone.as_deref())?),
+            rules: Rules::new(context, options, times(options, opening.zone.as_ref())?),
             found: Found::new(titles),
             seen: Seen::new(options.index_bytes),
             skip: options.skip.clone(),
             summary: Summary::default(),
             columns,
             warnings: Vec::new(),
-            zone: opening.zone,
+            zone: opening.zone.map(|(zone, _)| zone),
         };
         reader.remark(warnings);
         Ok(reader)
