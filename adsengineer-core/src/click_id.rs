@@ -79,6 +79,12 @@ impl ClickId {
         Ok(Self { kind, value: value.into() })
     }
 
+    /// Takes `value` that [`check`] has accepted before.
+    pub(crate) fn from_checked(kind: ClickIdKind, value: &str) -> Self {
+        debug_assert!(check(value).is_ok());
+        Self { kind, value: value.into() }
+    }
+
     /// Which parameter carried it.
     pub fn kind(&self) -> ClickIdKind {
         self.kind

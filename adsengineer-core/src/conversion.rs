@@ -3,6 +3,8 @@
 //! Its identity is the natural key alone ([`NaturalKey`]): organization and action with the order id, else with
 //! click id and time, else with hashed identifiers and time. Where it was read from never matters.
 
+pub mod input;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
@@ -92,6 +94,12 @@ impl OrderId {
         Ok(text.bytes().all(|b| b.is_ascii_digit()))
     }
 
+    /// Takes `text` that [`Self::check`] has accepted before.
+    pub(crate) fn from_checked(text: &str) -> Self {
+        debug_assert!(Self::check(text).is_ok());
+        Self(text.into())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -158,36 +166,60 @@ pub enum KeySubject<'a> {
     Identifiers(&'a Identifiers),
 }
 
-impl NaturalKey {
-    /// The key of a conversion at `occurred_at` (Unix seconds). Fields are length-prefixed, so no two differ only in where one ends.
-    pub fn of(org: &OrgId, action: &str, subject: KeySubject<'_>, occurred_at: i64) -> Self {
+/// The part of the key that all conversions of one organization and action share, hashed once.
+#[derive(Clone, Debug)]
+pub struct KeyPrefix(Sha256);
+
+impl KeyPrefix {
+    /// The prefix of `org` and `action`.
+    pub fn new(org: &OrgId, action: &str) -> Self {
         let mut hash = Sha256::new_with_prefix(b"adsengineer conversion v1\0");
-        let mut field = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        };
-        field(org.as_str().as_bytes());
-        field(action.as_bytes());
+        field(&mut hash, org.as_str().as_bytes());
+        field(&mut hash, action.as_bytes());
+        Self(hash)
+    }
+
+    /// The key of a conversion at `occurred_at` (Unix seconds).
+    pub fn key(&self, subject: KeySubject<'_>, occurred_at: i64) -> NaturalKey {
+        let mut hash = self.0.clone();
         match subject {
             KeySubject::Order(order) => {
-                field(b"order");
-                field(order.as_bytes());
+                field(&mut hash, b"order");
+                field(&mut hash, order.as_bytes());
             }
             KeySubject::Click(click) => {
-                field(b"click");
-                field(click.as_bytes());
-                field(&occurred_at.to_be_bytes());
+                field(&mut hash, b"click");
+                field(&mut hash, click.as_bytes());
+                field(&mut hash, &occurred_at.to_be_bytes());
             }
             KeySubject::Identifiers(identifiers) => {
-                field(b"identifiers");
-                identifiers.match_hashes().for_each(|hash| field(&hash));
-                field(&occurred_at.to_be_bytes());
+                field(&mut hash, b"identifiers");
+                identifiers.match_hashes().for_each(|part| field(&mut hash, &part));
+                field(&mut hash, &occurred_at.to_be_bytes());
             }
         }
         let digest: [u8; 32] = hash.finalize().into();
         let mut key = [0; 16];
         key.copy_from_slice(&digest[..16]);
-        Self(key)
+        NaturalKey(key)
+    }
+}
+
+/// Fields are length-prefixed, so no two keys differ only in where a field ends.
+fn field(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(bytes);
+}
+
+impl NaturalKey {
+    /// The key of a conversion at `occurred_at` (Unix seconds).
+    pub fn of(org: &OrgId, action: &str, subject: KeySubject<'_>, occurred_at: i64) -> Self {
+        KeyPrefix::new(org, action).key(subject, occurred_at)
+    }
+
+    /// The first 64 bits, for indexes that need no more.
+    pub fn short(&self) -> u64 {
+        self.0[..8].try_into().map_or(0, u64::from_be_bytes)
     }
 
     /// The opaque transaction id of a sale that has no order id: the key in hexadecimal, the same on every retry.

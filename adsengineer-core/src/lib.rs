@@ -8,6 +8,7 @@
 pub mod click_id;
 pub mod consent;
 pub mod conversion;
+pub mod finding;
 pub mod id;
 pub mod money;
 pub mod org;
@@ -20,6 +21,8 @@ pub mod backoff;
 pub mod breaker;
 pub mod delivery;
 pub mod identity;
+pub mod import;
+pub mod preflight;
 pub mod rate_limit;
 
 // doors
