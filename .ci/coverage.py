@@ -177,21 +177,23 @@ def without_tests(files):
 
 
 def test_lines(lines):
-    """The numbers of the lines in `#[cfg(test)] mod … { }`, as rustfmt lays them out.
+    """The numbers of the lines in `#[cfg(test)] mod … { }` and other items for tests only, as rustfmt lays them out.
 
     >>> sorted(test_lines(["fn a() {}", "#[cfg(test)]", "mod tests {", "    fn b() {}", "}", "fn c() {}"]))
     [2, 3, 4, 5]
     >>> test_lines(["#[cfg(test)]", "mod tests;", "fn c() {}"])
     set()
+    >>> sorted(test_lines(['#[cfg(all(test, feature = "engine"))]', "fn b(", "    c: u8,", ") {", "}", "fn d() {}"]))
+    [1, 2, 3, 4, 5]
     """
     found, number = set(), 0
     while number < len(lines):
         start, number = number, number + 1
-        if lines[start].strip() != "#[cfg(test)]":
+        if not re.match(r"#\[cfg\((all\()?test\b", lines[start].lstrip()):
             continue
         while number < len(lines) and lines[number].lstrip().startswith("#["):
             number += 1
-        if number == len(lines) or not re.match(r"\s*(pub(\([a-z]+\))? )?mod \w+ \{$", lines[number]):
+        if number == len(lines) or lines[number][-1:] not in ("{", "("):
             continue
         indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
         while number < len(lines) and lines[number] != indent + "}":

@@ -58,20 +58,20 @@ fn is_test_file(path: &str) -> bool {
     path.split('/').any(|part| matches!(part, "tests" | "benches" | "tests.rs"))
 }
 
-/// Marks `#[cfg(test)] mod … { }` up to the brace that closes it, as rustfmt lays it out.
+/// Marks `#[cfg(test)] mod … { }` and other items for tests only up to the closing brace, as rustfmt lays them out.
 fn test_lines(code: &[String]) -> Vec<bool> {
     let mut marks = vec![false; code.len()];
     let mut index = 0;
     while index < code.len() {
         let start = index;
         index += 1;
-        if code[start].trim() != "#[cfg(test)]" {
+        if !["#[cfg(test)]", "#[cfg(all(test,"].iter().any(|attribute| code[start].trim_start().starts_with(attribute)) {
             continue;
         }
         while index < code.len() && code[index].trim_start().starts_with("#[") {
             index += 1;
         }
-        if !code.get(index).is_some_and(|line| line.contains("mod ") && line.ends_with('{')) {
+        if !code.get(index).is_some_and(|line| line.ends_with(['{', '('])) {
             continue;
         }
         let close = format!("{}}}", &code[start][..code[start].len() - code[start].trim_start().len()]);
@@ -175,6 +175,8 @@ mod tests {
         let source = Source::new("x/src/x.rs", "a\n#[cfg(test)]\nmod tests {\n    fn b() {\n    }\n}\nc");
         assert_eq!(source.production().map(|(number, _)| number).collect::<Vec<_>>(), [1, 7]);
         assert_eq!(source.tests().count(), 5);
+        let example = Source::new("x/src/x.rs", "#[cfg(all(test, feature = \"a\"))]\nfn b(\n    c: u8,\n) {\n}\nd");
+        assert_eq!(example.production().map(|(number, _)| number).collect::<Vec<_>>(), [6]);
     }
 
     #[test]
