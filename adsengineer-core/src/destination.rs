@@ -1,8 +1,8 @@
 //! Destinations: an account at a platform, what is sent to it, and the door through which it goes.
 
+use std::{collections::BTreeMap, fmt, str::FromStr};
 #[cfg(feature = "engine")]
-use std::time::Duration;
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
