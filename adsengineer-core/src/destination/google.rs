@@ -1,0 +1,8 @@
+//! x
+pub mod codes;
+#[cfg(feature="engine")]
+mod json;
+#[cfg(feature="engine")]
+mod person;
+#[cfg(feature="engine")]
+pub mod render;
