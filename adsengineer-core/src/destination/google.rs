@@ -6,3 +6,9 @@ mod json;
 mod person;
 #[cfg(feature="engine")]
 pub mod render;
+#[cfg(feature="engine")]
+mod answer;
+#[cfg(feature="engine")]
+mod failure;
+#[cfg(feature="engine")]
+mod status;

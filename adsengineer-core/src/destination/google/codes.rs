@@ -292,7 +292,7 @@ pub const TABLE: &[Group] = &[
     group(
         Class::Transient,
         "nothing: the same bytes are sent again by themselves, which Google counts once; check the machine's network if it lasts",
-        "TIMEOUT CONNECTION_LOST CONNECTION_FAILED UNREADABLE_ANSWER ANSWER_WITHOUT_REQUEST_ID ANSWER_TOO_LARGE",
+        "NEIGHBOUR_REFUSED TIMEOUT CONNECTION_LOST CONNECTION_FAILED UNREADABLE_ANSWER ANSWER_WITHOUT_REQUEST_ID STATUS_UNAVAILABLE STATUS_UNKNOWN",
     ),
 ];
 
