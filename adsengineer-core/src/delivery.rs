@@ -118,6 +118,9 @@ pub struct Policy {
 /// Splits of a batch whose bad rows could not be located, before its rows are settled without a verdict.
 pub const MAX_ROUNDS: u8 = 2;
 
+/// Attempts of a row that the platform refuses without saying why, before it is held for review.
+pub const UNCLEAR_ATTEMPTS: u16 = 3;
+
 /// The reason of a delivery whose outcome is unknown and which the platform would no longer recognise: sending it again may count it twice.
 pub const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 
@@ -154,6 +157,9 @@ pub fn settle(progress: Progress, outcome: &Outcome, policy: &Policy, now_ms: i6
             retry(Next { attempts: progress.attempts, ..next(State::Retrying, Some(why)) }, progress, *after, policy, now_ms, random)
         }
         Outcome::Retry { after, counts: true, why } => retry(next(State::Retrying, Some(why)), progress, *after, policy, now_ms, random),
+        Outcome::Later { after, tries, why } => later(next(State::Retrying, Some(why)), progress, *after, *tries, now_ms),
+        Outcome::Unclear(why) if attempts >= UNCLEAR_ATTEMPTS => Next { hold: Some(HoldScope::Row), ..next(State::Held, Some(why)) },
+        Outcome::Unclear(why) => retry(next(State::Retrying, Some(why)), progress, None, policy, now_ms, random),
         Outcome::Hold(scope, why) => Next { attempts: progress.attempts, hold: Some(*scope), ..next(State::Held, Some(why)) },
         Outcome::Unknown(why) => unknown(next(State::Retrying, Some(why)), progress, policy, now_ms, random),
         Outcome::Unlocated(why) => Next {
@@ -177,6 +183,15 @@ fn unknown(next: Next, progress: Progress, policy: &Policy, now_ms: i64, random:
         }
         _ => next,
     }
+}
+
+/// A known wait, however long; over after `tries` attempts.
+fn later(next: Next, progress: Progress, after: Duration, tries: u16, now_ms: i64) -> Next {
+    let due_ms = now_ms.saturating_add(millis(after));
+    if next.attempts >= tries || due_ms > progress.deadline_ms {
+        return Next { state: State::Dead, ..next };
+    }
+    Next { due_ms: Some(due_ms), ..next }
 }
 
 fn retry(next: Next, progress: Progress, after: Option<Duration>, policy: &Policy, now_ms: i64, random: f64) -> Next {
@@ -239,6 +254,26 @@ mod tests {
         assert_eq!(settle(progress(), &after, &policy(), NOW, 0.0).due_ms, Some(NOW + 60_000));
         let late = Progress { deadline_ms: NOW + 59_000, ..progress() };
         assert_eq!(settle(late, &after, &policy(), NOW, 0.0).state, State::Dead);
+    }
+
+    #[test]
+    fn what_is_too_early_waits_as_long_as_it_takes_and_not_for_ever() {
+        let after = Duration::from_secs(24 * 3600);
+        let later = Outcome::Later { after, tries: 2, why: why() };
+        assert_eq!(settle(progress(), &later, &policy(), NOW, 0.5).due_ms, Some(NOW + millis(after)));
+        assert_eq!(settle(Progress { attempts: 1, ..progress() }, &later, &policy(), NOW, 0.5).state, State::Dead);
+        let no_time = Progress { deadline_ms: NOW + 1, ..progress() };
+        assert_eq!(settle(no_time, &later, &policy(), NOW, 0.5).state, State::Dead);
+    }
+
+    #[test]
+    fn a_refusal_without_a_reason_is_tried_three_times_and_then_held_for_review() {
+        let unclear = Outcome::Unclear(why());
+        let states: Vec<_> = (0..3)
+            .map(|attempts| settle(Progress { attempts, ..progress() }, &unclear, &policy(), NOW, 0.5))
+            .map(|n| (n.state, n.hold))
+            .collect();
+        assert_eq!(states, [(State::Retrying, None), (State::Retrying, None), (State::Held, Some(HoldScope::Row))]);
     }
 
     #[test]

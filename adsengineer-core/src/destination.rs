@@ -1,5 +1,11 @@
 //! Destinations: an account at a platform, what is sent to it, and the door through which it goes.
 
+pub mod google;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+pub mod oauth;
+
 use std::{collections::BTreeMap, fmt, str::FromStr};
 #[cfg(feature = "engine")]
 use std::{sync::Arc, time::Duration};

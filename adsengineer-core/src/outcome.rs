@@ -59,6 +59,17 @@ pub enum Outcome {
         /// What went wrong.
         why: Why,
     },
+    /// Not taken because it is too early; how long to wait is known from the platform's documents, and may be many hours.
+    Later {
+        /// The wait.
+        after: Duration,
+        /// Attempts in all before the row is dead.
+        tries: u16,
+        /// What is too early.
+        why: Why,
+    },
+    /// Not taken, and the platform itself does not say why: a few more attempts, then a human looks.
+    Unclear(Why),
     /// Not taken; a human must put something right first.
     Hold(HoldScope, Why),
     /// May or may not have been taken: the answer was lost or unreadable.
