@@ -1,0 +1,17 @@
+//! `explain`: what became of a conversion, and what to do next.
+
+use super::views;
+use crate::{context::Context, error::CliError, output::Report};
+
+/// Say what became of a conversion, and what to do next.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// conv_…, dlv_… or an order id
+    id: String,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
+    let conversion = context.engine()?.explain(&context.caller()?, &args.id).await?;
+    Ok(Report::ok(views::story(&conversion), views::conversion_json(&conversion)))
+}

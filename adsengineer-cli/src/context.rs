@@ -1,0 +1,214 @@
+//! What every command needs: the settings, where to print, and the engine, opened when it is first used.
+
+use std::{
+    future::Future,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use adsengineer_core::{
+    backoff::Backoff,
+    breaker,
+    clock::{Clock, ShiftedClock, SystemClock},
+    delivery::Policy,
+    destination::google::GoogleSettings,
+    engine::{CredentialSources, Engine, EngineConfig},
+    org::{Caller, OrgId, Role},
+    secret::Secret,
+    store::sqlite::Migrate,
+    vault::{Vault, parse_key},
+    worker::WorkerSettings,
+};
+use adsengineer_server::config::{Settings, Sources};
+use etcetera::{AppStrategy, AppStrategyArgs, choose_app_strategy};
+
+use crate::{
+    cli::Global,
+    error::{CliError, Exit},
+    output::Output,
+};
+
+mod keys;
+
+pub use keys::generate as generate_key;
+pub use keys::write_private;
+
+/// What every command needs.
+pub struct Context {
+    /// The merged configuration.
+    pub settings: Settings,
+    /// Where to print.
+    pub out: Output,
+    /// The flags of every command.
+    pub global: Global,
+}
+
+impl Context {
+    /// Reads the configuration.
+    pub fn new(global: Global, out: Output) -> Result<Self, CliError> {
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let flags = [("org", &global.org), ("database_url", &global.database)];
+        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
+        let file = global.config.clone().or_else(|| config_file().filter(|path| path.exists()));
+        let (settings, warnings) = Settings::load(&Sources { flags, environment, file })?;
+        warnings.iter().for_each(|warning| out.warn(warning));
+        start_log(&settings, global.verbose, out);
+        Ok(Self { settings, out, global })
+    }
+
+    /// The organization.
+    pub fn org(&self) -> Result<OrgId, CliError> {
+        self.settings.text("org").unwrap_or("default").parse().map_err(|e| CliError::usage(format!("{e}")))
+    }
+
+    /// Whoever runs this program is its owner.
+    pub fn caller(&self) -> Result<Caller, CliError> {
+        Ok(Caller::trusted(self.org()?, Role::Owner))
+    }
+
+    /// The database file.
+    pub fn database(&self) -> Result<PathBuf, CliError> {
+        match self.settings.text("database_url") {
+            Some(url) => Ok(PathBuf::from(url.trim_start_matches("sqlite://"))),
+            None => Ok(data_folder()?.join("adsengineer.db")),
+        }
+    }
+
+    /// The clock, moved where the configuration says so.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        match self.settings.text("now").and_then(|now| now.parse().ok()) {
+            Some(start) => Arc::new(ShiftedClock::starting_at(start)),
+            None => Arc::new(SystemClock),
+        }
+    }
+
+    /// Whether a question may be asked.
+    pub fn may_ask(&self) -> bool {
+        !self.global.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Asks before something that cannot be undone.
+    pub fn confirm(&self, question: &str) -> Result<(), CliError> {
+        if self.global.yes {
+            return Ok(());
+        }
+        if !self.may_ask() {
+            return Err(CliError::usage(format!("{question} There is nobody to ask")).hint("give --yes"));
+        }
+        let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
+        match answer {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CliError::new(Exit::Interrupted, "DECLINED", "nothing was changed")),
+            Err(error) => Err(CliError::usage(error.to_string())),
+        }
+    }
+
+    /// Opens the engine on the configured database.
+    pub fn engine(&self) -> Result<Engine, CliError> {
+        self.engine_at(&self.database()?, self.google()?)
+    }
+
+    /// Opens the engine on another database, with Google elsewhere.
+    pub fn engine_at(&self, database: &Path, google: GoogleSettings) -> Result<Engine, CliError> {
+        if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e))?;
+        }
+        let config = EngineConfig {
+            database: database.to_owned(),
+            migrate: if self.settings.text("migrate") == Some("check") { Migrate::Check } else { Migrate::Auto },
+            vault: Arc::new(self.vault(database)?),
+            clock: self.clock(),
+            google,
+            credentials: CredentialSources::default(),
+            worker: self.worker_settings()?,
+        };
+        Ok(Engine::open(config)?)
+    }
+
+    /// The vault with the configured key, or the one kept beside the database.
+    pub fn vault(&self, database: &Path) -> Result<Vault, CliError> {
+        let bad = |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "ENCRYPTION_KEY", format!("the encryption key cannot be used: {e}"));
+        let current = match self.settings.secret("encryption_key") {
+            Some(text) => text,
+            None => keys::beside(database, self.is_development())?,
+        };
+        let current = parse_key(current.expose()).map_err(|e| bad(&e))?;
+        let previous = self.settings.secret("encryption_previous_keys").unwrap_or_else(|| Secret::new(String::new()));
+        let previous: Result<Vec<_>, _> = previous.expose().split(',').map(str::trim).filter(|k| !k.is_empty()).map(parse_key).collect();
+        Ok(Vault::new(current, previous.map_err(|e| bad(&e))?))
+    }
+
+    /// Where the key is kept when none is configured.
+    pub fn key_file(database: &Path) -> PathBuf {
+        keys::path(database)
+    }
+
+    fn is_development(&self) -> bool {
+        matches!(self.settings.text("environment"), None | Some("development"))
+    }
+
+    /// Where Google is.
+    pub fn google(&self) -> Result<GoogleSettings, CliError> {
+        let url = |key: &str| self.settings.text(key).unwrap_or_default().to_owned();
+        Ok(GoogleSettings { data_manager_url: url("google_data_manager_url"), token_url: url("google_token_url"), timeout: self.global.timeout })
+    }
+
+    /// How deliveries are worked off.
+    pub fn worker_settings(&self) -> Result<WorkerSettings, CliError> {
+        let bad = |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "CONFIGURATION", e.to_string());
+        let s = &self.settings;
+        let backoff = Backoff::try_new(s.duration("retry_base"), s.duration("retry_cap")).map_err(|e| bad(&format!("retry_base, retry_cap: {e}")))?;
+        let breaker = breaker::Settings::try_new(s.number("breaker_failures"), s.number("breaker_successes"), s.duration("breaker_open"));
+        Ok(WorkerSettings {
+            policy: Policy { backoff, attempts: u16::try_from(s.number("retry_attempts")).unwrap_or(u16::MAX), dedupe_window: None },
+            breaker: breaker.map_err(|e| bad(&e))?,
+            lease: s.duration("lease"),
+            poll_first: s.duration("status_poll_first"),
+            poll_cap: s.duration("status_poll_cap"),
+            ..WorkerSettings::default()
+        })
+    }
+
+    /// Runs asynchronous work.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, CliError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let result = runtime.block_on(work);
+        runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+        Ok(result)
+    }
+}
+
+fn folder_error(folder: &Path, error: &std::io::Error) -> CliError {
+    CliError::new(Exit::Config, "DATA_FOLDER", format!("the folder {} cannot be made: {error}", folder.display()))
+        .hint("choose another database with --database sqlite://PATH")
+}
+
+fn strategy() -> Result<impl AppStrategy, CliError> {
+    let names = AppStrategyArgs { top_level_domain: "com".into(), author: "adsengineer".into(), app_name: "adsengineer".into() };
+    choose_app_strategy(names).map_err(|e| CliError::new(Exit::Config, "HOME", format!("the home folder is not known: {e}")).hint("set HOME, or give --database and --config"))
+}
+
+/// The folder that holds the database when no other is configured.
+pub fn data_folder() -> Result<PathBuf, CliError> {
+    Ok(strategy()?.data_dir())
+}
+
+/// The configuration file, whether it is there or not.
+pub fn config_file() -> Option<PathBuf> {
+    strategy().ok().map(|s| s.config_dir().join("config.toml"))
+}
+
+fn start_log(settings: &Settings, verbose: u8, out: Output) {
+    let filter = match verbose {
+        0 => settings.text("log").filter(|_| settings.origin("log") != Some("default")).unwrap_or("warn"),
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let as_json = settings.text("log_format").map_or(out.is_json(), |format| format == "json");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process keeps the first subscriber.
+    let _already = if as_json { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
+}

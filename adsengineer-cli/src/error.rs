@@ -1,0 +1,120 @@
+//! Exit codes, and the one place where errors become them.
+
+use adsengineer_core::{engine::EngineError, import::FileFault, store::StoreError};
+use adsengineer_server::config::ConfigError;
+
+/// How the program ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// A fault of this program.
+    Internal = 1,
+    /// The command line or the input cannot be used.
+    Usage = 2,
+    /// Finished, but some rows were refused.
+    Refused = 3,
+    /// Not authenticated or not allowed.
+    Auth = 4,
+    /// The configuration does not work.
+    Config = 5,
+    /// What was named is not there.
+    NotFound = 6,
+    /// Something stands in the way.
+    Conflict = 7,
+    /// An outside system is down; safe to run again.
+    Unavailable = 8,
+    /// A rate or quota is exhausted.
+    Quota = 9,
+    /// A check found differences.
+    Differences = 10,
+    /// Something is damaged.
+    Integrity = 11,
+    /// Interrupted, state saved.
+    Interrupted = 130,
+}
+
+/// An error as the user sees it: what happened, and what to do.
+#[derive(Debug)]
+pub struct CliError {
+    /// How the program ends.
+    pub exit: Exit,
+    /// Stable code for `--json`.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl CliError {
+    /// An error with a stable code.
+    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self { exit, code, message: message.into(), hint: None }
+    }
+
+    /// The command line cannot be used.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "USAGE", message)
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let (exit, code, hint) = match &error {
+            StoreError::Busy | StoreError::Unavailable(_) => (Exit::Unavailable, "DATABASE_UNAVAILABLE", "it is safe to run this again"),
+            StoreError::DiskFull(_) => (Exit::Unavailable, "DISK_FULL", "free some space, then run this again"),
+            StoreError::Schema(_) => (Exit::Config, "SCHEMA", "`adsengineer migrate --status` shows where the database stands"),
+            StoreError::Damaged(_) => (Exit::Integrity, "DATABASE_DAMAGED", "`adsengineer doctor` says more"),
+            StoreError::NotFound(_) => (Exit::NotFound, "NOT_FOUND", ""),
+            StoreError::Conflict(_) => (Exit::Conflict, "CONFLICT", ""),
+            _ => (Exit::Internal, "INTERNAL", ""),
+        };
+        let built = Self::new(exit, code, error.to_string());
+        if hint.is_empty() { built } else { built.hint(hint) }
+    }
+}
+
+impl From<EngineError> for CliError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::Forbidden { .. } => Self::new(Exit::Auth, "FORBIDDEN", error.to_string()),
+            EngineError::NoDestination { .. } => {
+                Self::new(Exit::NotFound, "NO_DESTINATION", error.to_string()).hint("`adsengineer destination add` makes one")
+            }
+            EngineError::NotFound(_) => Self::new(Exit::NotFound, "NOT_FOUND", error.to_string()),
+            EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string())
+                .hint("set ADSENGINEER_ENCRYPTION_KEY to the key that this database was written with; `adsengineer doctor` says where it is kept"),
+            EngineError::Lock(_) => Self::new(Exit::Conflict, "LOCK", error.to_string()),
+            _ => Self::new(Exit::Internal, "INTERNAL", error.to_string()),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        let exit = if matches!(error, ConfigError::SecretInFlag { .. }) { Exit::Usage } else { Exit::Config };
+        Self::new(exit, "CONFIGURATION", error.to_string()).hint("`adsengineer config show` prints every setting and where it came from")
+    }
+}
+
+impl From<FileFault> for CliError {
+    fn from(fault: FileFault) -> Self {
+        Self::new(Exit::Usage, fault.finding.code.as_str(), fault.finding.to_string()).hint(fault.finding.hint.to_string())
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Internal, "IO", error.to_string())
+    }
+}

@@ -1,0 +1,217 @@
+//! Everything through one struct: open a database, take conversions in, deliver them, read what became of them.
+//!
+//! The CLI and the server are thin faces of this; another Rust service can embed it the same way. An operation takes
+//! the [`Caller`] it is done for: reads need [`Role::Viewer`], sending [`Role::Member`], repair and configuration [`Role::Admin`].
+
+mod accept;
+mod connect;
+mod destinations;
+
+use std::{path::PathBuf, sync::Arc};
+
+use zeroize::Zeroizing;
+
+pub use accept::{Batch, Incoming, Refusal, deliveries_for};
+pub use connect::{CredentialSources, GoogleConnector};
+
+use crate::{
+    clock::Clock,
+    destination::google::GoogleSettings,
+    id::{ConversionId, DeliveryId},
+    org::{Caller, Role},
+    store::{
+        ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Page, Reconciliation, Repair, RepairAction,
+        Repaired, Store, StoreError, StoredDestination, UploadView, Write,
+        sqlite::{Migrate, SqliteOptions, SqliteStore},
+    },
+    vault::Vault,
+    worker::{Worker, WorkerSettings, lock::FileLiveness},
+};
+
+/// Why an operation was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The caller's role does not allow it.
+    #[error("this needs the role {needed:?}, and the caller has {has:?}")]
+    Forbidden {
+        /// The role it needs.
+        needed: Role,
+        /// The role the caller has.
+        has: Role,
+    },
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The organization has no such destination.
+    #[error("there is no destination `{name}`{}", known(names))]
+    NoDestination {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        names: Vec<Arc<str>>,
+    },
+    /// The thing asked for is not there.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// Stored credentials or identifiers cannot be opened.
+    #[error("{0}")]
+    Vault(#[from] crate::vault::VaultError),
+    /// The worker could not be set up.
+    #[error("the worker's lock beside the database cannot be taken: {0}")]
+    Lock(#[from] std::io::Error),
+}
+
+fn known(names: &[Arc<str>]) -> String {
+    if names.is_empty() { "; none is configured yet".to_owned() } else { format!("; there are: {}", names.join(", ")) }
+}
+
+/// How an engine is opened.
+pub struct EngineConfig {
+    /// The SQLite file; it is made when it is not there.
+    pub database: PathBuf,
+    /// Whether an older schema is brought up to date.
+    pub migrate: Migrate,
+    /// Opens and seals what is sealed in the database.
+    pub vault: Arc<Vault>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where Google is.
+    pub google: GoogleSettings,
+    /// Credentials of the machine, by the names that destinations refer to them.
+    pub credentials: CredentialSources,
+    /// How deliveries are worked off.
+    pub worker: WorkerSettings,
+}
+
+/// Everything through one struct; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    connector: Arc<GoogleConnector>,
+    worker: WorkerSettings,
+    database: PathBuf,
+}
+
+impl Engine {
+    /// Opens the database, making it where there is none.
+    pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
+        let options = SqliteOptions { migrate: config.migrate, audit_key: config.vault.audit_key(), ..SqliteOptions::default() };
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.database, options)?);
+        let connector = GoogleConnector::new(config.vault.clone(), config.google, config.credentials, config.clock.clone());
+        Ok(Self {
+            store,
+            vault: config.vault,
+            clock: config.clock,
+            connector: Arc::new(connector),
+            worker: config.worker,
+            database: config.database,
+        })
+    }
+
+    /// The store itself, for what the engine does not offer.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The door to the platforms.
+    pub fn connector(&self) -> &Arc<GoogleConnector> {
+        &self.connector
+    }
+
+    /// How deliveries are worked off.
+    pub fn worker_settings(&self) -> &WorkerSettings {
+        &self.worker
+    }
+
+    /// A worker on this database, holding its own lock file.
+    pub fn worker(&self, settings: WorkerSettings) -> Result<Worker, EngineError> {
+        let liveness = FileLiveness::acquire(&self.database)?;
+        Ok(Worker::new(self.store.clone(), self.clock.clone(), self.connector.clone(), Arc::new(liveness), settings))
+    }
+
+    /// Conversions with their deliveries.
+    pub async fn conversions(&self, caller: &Caller, query: &ConversionQuery) -> Result<Page<ConversionView>, EngineError> {
+        Ok(self.store.conversions(caller.org(), query).await?)
+    }
+
+    /// One conversion, by its own id or one of its deliveries'.
+    pub async fn explain(&self, caller: &Caller, id: &str) -> Result<ConversionView, EngineError> {
+        let missing = || EngineError::NotFound(format!("conversion or delivery `{id}`"));
+        let conversion = match (id.parse::<ConversionId>(), id.parse::<DeliveryId>()) {
+            (Ok(conversion), _) => Some(conversion),
+            (_, Ok(delivery)) => self.store.conversion_of(caller.org(), delivery).await?,
+            _ => self.by_order_id(caller, id).await?,
+        };
+        let conversion = conversion.ok_or_else(missing)?;
+        self.store.conversion(caller.org(), conversion).await?.ok_or_else(missing)
+    }
+
+    async fn by_order_id(&self, caller: &Caller, order_id: &str) -> Result<Option<ConversionId>, EngineError> {
+        let query = ConversionQuery { order_id: Some(order_id.to_owned()), limit: 1, ..ConversionQuery::default() };
+        Ok(self.store.conversions(caller.org(), &query).await?.items.first().map(|c| c.id))
+    }
+
+    /// Dead letters with their history.
+    pub async fn dead_letters(&self, caller: &Caller, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, EngineError> {
+        require(caller, Role::Member)?;
+        Ok(self.store.dead_letters(caller.org(), query).await?)
+    }
+
+    /// Sends dead letters again or gives them up; what became of each, in order.
+    pub async fn repair(&self, caller: &Caller, deliveries: Vec<DeliveryId>, action: RepairAction, note: Option<Arc<str>>) -> Result<Vec<Repaired>, EngineError> {
+        require(caller, Role::Admin)?;
+        let repair = Repair { org: caller.org().clone(), deliveries, action, note, now_ms: self.clock.now_ms() };
+        match self.write(Write::Repair(repair)).await? {
+            Done::Repaired(results) => Ok(results),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Where every destination stands.
+    pub async fn status(&self, caller: &Caller) -> Result<Vec<DestinationStatus>, EngineError> {
+        Ok(self.store.status(caller.org(), self.clock.now_ms()).await?)
+    }
+
+    /// What came in, and what became of it.
+    pub async fn reconciliation(&self, caller: &Caller) -> Result<Reconciliation, EngineError> {
+        Ok(self.store.reconciliation(caller.org()).await?)
+    }
+
+    /// The latest uploads, newest first.
+    pub async fn uploads(&self, caller: &Caller, limit: usize) -> Result<Vec<UploadView>, EngineError> {
+        Ok(self.store.uploads(caller.org(), limit).await?)
+    }
+
+    /// A destination by name.
+    pub async fn destination(&self, caller: &Caller, name: &str) -> Result<StoredDestination, EngineError> {
+        let all = self.store.destinations(caller.org()).await?;
+        let names = all.iter().map(|d| d.name.clone()).collect();
+        all.into_iter().find(|d| d.name.as_ref() == name).ok_or_else(|| EngineError::NoDestination { name: name.to_owned(), names })
+    }
+
+    /// All destinations.
+    pub async fn destinations(&self, caller: &Caller) -> Result<Vec<StoredDestination>, EngineError> {
+        Ok(self.store.destinations(caller.org()).await?)
+    }
+
+    pub(crate) async fn write(&self, command: Write) -> Result<Done, EngineError> {
+        let result = self.store.write(vec![command]).await.pop();
+        Ok(result.unwrap_or_else(|| Err(StoreError::Unavailable("the writer gave no answer".to_owned())))?)
+    }
+
+    fn opened(&self, sealed: &[u8], org: &crate::org::OrgId) -> Result<Zeroizing<Vec<u8>>, EngineError> {
+        Ok(self.vault.open(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, sealed)?)
+    }
+}
+
+fn require(caller: &Caller, needed: Role) -> Result<(), EngineError> {
+    if caller.role() < needed { Err(EngineError::Forbidden { needed, has: caller.role() }) } else { Ok(()) }
+}

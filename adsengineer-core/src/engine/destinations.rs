@@ -1,0 +1,91 @@
+//! Setting destinations up, trying them, and letting held rows go.
+
+use std::sync::Arc;
+
+use super::{Engine, EngineError, connect, require};
+use crate::{
+    destination::{CheckFinding, DestinationSpec},
+    org::{Caller, Role},
+    secret::Secret,
+    store::{CredentialsChange, Done, PutDestination, StoredDestination, Write},
+    worker::Connector,
+};
+
+impl Engine {
+    /// Creates or replaces a destination. `credentials` is the platform's own JSON; `None` keeps what is stored.
+    pub async fn put_destination(
+        &self,
+        caller: &Caller,
+        name: &str,
+        spec: DestinationSpec,
+        credentials: Option<&Secret<String>>,
+    ) -> Result<StoredDestination, EngineError> {
+        require(caller, Role::Admin)?;
+        let org = caller.org();
+        let seal = |json: &Secret<String>| self.vault.seal(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, json.expose().as_bytes());
+        let credentials = credentials.map_or(CredentialsChange::Keep, |json| CredentialsChange::Set(seal(json)));
+        let put = PutDestination { org: org.clone(), name: name.into(), spec, credentials, now_ms: self.clock.now_ms() };
+        self.write(Write::PutDestination(put)).await?;
+        self.connector.forget();
+        self.destination(caller, name).await
+    }
+
+    /// Removes a destination's stored credentials.
+    pub async fn remove_credentials(&self, caller: &Caller, name: &str) -> Result<(), EngineError> {
+        require(caller, Role::Admin)?;
+        let StoredDestination { org, name, spec, .. } = self.destination(caller, name).await?;
+        let put = PutDestination { org, name, spec, credentials: CredentialsChange::Remove, now_ms: self.clock.now_ms() };
+        self.write(Write::PutDestination(put)).await?;
+        self.connector.forget();
+        Ok(())
+    }
+
+    /// Removes a destination; its open deliveries become suppressed. Returns how many.
+    pub async fn remove_destination(&self, caller: &Caller, name: &str) -> Result<u64, EngineError> {
+        require(caller, Role::Admin)?;
+        let destination = self.destination(caller, name).await?;
+        let command = Write::RemoveDestination { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
+        Ok(changed(&self.write(command).await?))
+    }
+
+    /// Lets a destination's held rows go and closes its breaker. Returns how many rows.
+    pub async fn release(&self, caller: &Caller, destination: &StoredDestination) -> Result<u64, EngineError> {
+        require(caller, Role::Member)?;
+        let command = Write::Release { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
+        Ok(changed(&self.write(command).await?))
+    }
+
+    /// Tries a destination's credentials and account; on success lets its held rows go.
+    pub async fn check_destination(&self, caller: &Caller, name: &str) -> Result<(Vec<CheckFinding>, u64), EngineError> {
+        require(caller, Role::Admin)?;
+        let destination = self.destination(caller, name).await?;
+        let findings = match self.connector.connect(&destination).await {
+            Ok(door) => door.check().await,
+            Err(outcome) => vec![connect::finding(&outcome)],
+        };
+        if findings.iter().any(|finding| finding.blocking) {
+            return Ok((findings, 0));
+        }
+        let released = self.release(caller, &destination).await?;
+        Ok((findings, released))
+    }
+
+    /// The stored credentials of a destination, opened; only for showing what kind they are.
+    pub fn credentials(&self, destination: &StoredDestination) -> Result<Option<Secret<String>>, EngineError> {
+        let Some(sealed) = &destination.credentials else { return Ok(None) };
+        let plain = self.opened(sealed, &destination.org)?;
+        Ok(Some(Secret::new(String::from_utf8_lossy(&plain).into_owned())))
+    }
+}
+
+fn changed(done: &Done) -> u64 {
+    match done {
+        Done::Changed(rows) => *rows,
+        _ => 0,
+    }
+}
+
+/// The name of a destination made for `account` without one of its own.
+pub fn default_name(spec: &DestinationSpec) -> Arc<str> {
+    format!("{}-{}", spec.kind, spec.customer_id.digits()).into()
+}

@@ -1,0 +1,254 @@
+//! One turn of a destination: claim, plan, persist, send, settle.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Shared,
+    plan::{self, Batch},
+};
+use crate::{
+    breaker::{Breaker, Passage},
+    delivery::{Next, State, millis},
+    destination::{Answer, Destination, Rendered},
+    id::DeliveryId,
+    outcome::{HoldScope, Outcome, Why},
+    rate_limit::Quota,
+    store::{Begin, Begun, Claimed, Done, Guard, Hold, Lease, Settle, Settled, StoreError, StoredDestination, UploadResult, Write},
+};
+
+/// A quota slot further away than this pauses the destination instead of being waited for.
+const LONGEST_QUOTA_WAIT: Duration = Duration::from_secs(10);
+/// How long before its lease ends a request is cut off.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// Takes one batch of rows of `destination` through a request.
+    pub(super) async fn serve(self: &Arc<Self>, destination: &StoredDestination) -> Result<(), StoreError> {
+        if let Some(hold) = &destination.health.hold {
+            let (scope, why) = plan::held(hold);
+            return self.hold(destination, None, scope, why).await;
+        }
+        let door = match self.connector.connect(destination).await {
+            Ok(door) => door,
+            Err(Outcome::Hold(scope, why)) => return self.hold(destination, None, scope, why).await,
+            Err(other) => return self.unreachable(destination, &other).await,
+        };
+        if !self.take_slot(destination, &self.settings.write_quota, "write").await? {
+            return Ok(());
+        }
+        let limits = door.limits();
+        let lease = self.lease();
+        let claimed = self.store.claim(destination.id, limits.batch, lease, self.now_ms()).await?;
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let plan = plan::plan(destination, claimed, &limits, self.connector.as_ref(), self.now_ms());
+        self.settle_unsent(destination, lease, plan.unsent).await?;
+        for (i, batch) in plan.batches.into_iter().enumerate() {
+            if i > 0 && !self.take_slot(destination, &self.settings.write_quota, "write").await? {
+                self.give_back(destination, lease, &batch).await?;
+                continue;
+            }
+            self.deliver(destination, &door, lease, batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Reserves a request under the platform's quota and waits for it; `false` if it is too far away.
+    pub(super) async fn take_slot(&self, destination: &StoredDestination, limits: &[Quota], kind: &str) -> Result<bool, StoreError> {
+        if limits.is_empty() {
+            return Ok(true);
+        }
+        let now_ms = self.now_ms();
+        let quota = format!("{}:{kind}", self.connector.quota(destination)).into();
+        let Done::Reserved(at_ms) = self.one(Write::Reserve { quota, limits: limits.to_vec(), now_ms }).await? else { return Ok(true) };
+        let wait = Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0));
+        if wait > LONGEST_QUOTA_WAIT {
+            self.pause(destination, at_ms, None).await?;
+            return Ok(false);
+        }
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(true)
+    }
+
+    /// Sends one batch. Rows that were lost in the meantime are left out, and the rest is rendered anew.
+    async fn deliver(&self, destination: &StoredDestination, door: &Arc<dyn Destination>, lease: Lease, mut batch: Batch) -> Result<(), StoreError> {
+        loop {
+            let changed = self.frozen(destination, door, lease, &mut batch).await?;
+            let Some(rendered) = changed else { return Ok(()) };
+            let begin = Begin {
+                destination: destination.id,
+                lease,
+                action_id: batch.action_id.clone(),
+                rows: batch.rows.iter().map(|row| row.id).zip(rendered.event_hashes.iter().copied()).collect(),
+                body_hash: sha(&rendered.body),
+                now_ms: self.now_ms(),
+                quota: "none".into(),
+                limits: Vec::new(),
+            };
+            match self.one(Write::Begin(begin)).await? {
+                Done::Begun(Begun::Upload(upload, _)) => {
+                    let answer = self.send(door, &rendered, batch.rows.len(), lease).await;
+                    self.progress.send_modify(|p| p.sent += batch.rows.len() as u64);
+                    return self.settle_answer(destination, &door.limits(), lease, &batch, upload, answer).await;
+                }
+                Done::Begun(Begun::Lost(lost)) => keep(&mut batch, |row| !lost.contains(&row.id)),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Renders the batch; rows whose event is no longer what was sent before are held for review.
+    async fn frozen(&self, destination: &StoredDestination, door: &Arc<dyn Destination>, lease: Lease, batch: &mut Batch) -> Result<Option<Rendered>, StoreError> {
+        loop {
+            if batch.rows.is_empty() {
+                return Ok(None);
+            }
+            let rendered = door.render(&batch.action_id, &batch.events, false);
+            let differs = |(row, hash): (&Claimed, &u64)| row.event_hash.is_some_and(|sent| sent != *hash);
+            let changed: Vec<DeliveryId> =
+                batch.rows.iter().zip(&rendered.event_hashes).filter(|pair| differs(*pair)).map(|(row, _)| row.id).collect();
+            if changed.is_empty() {
+                return Ok(Some(rendered));
+            }
+            let why = Why::new("BODY_CHANGED", "it would no longer be sent as it was sent before, which the platform would take for a change");
+            let rows: Vec<_> = batch.rows.iter().filter(|row| changed.contains(&row.id)).map(|row| (hold_row(row, &why), row.clone())).collect();
+            self.settle_unsent(destination, lease, rows).await?;
+            keep(batch, |row| !changed.contains(&row.id));
+        }
+    }
+
+    /// Sends, but not beyond the end of the lease.
+    async fn send(&self, door: &Arc<dyn Destination>, rendered: &Rendered, rows: usize, lease: Lease) -> Answer {
+        let left = u64::try_from(lease.until_ms.saturating_sub(self.now_ms())).unwrap_or(0);
+        let time = Duration::from_millis(left).saturating_sub(LEASE_MARGIN.min(self.settings.lease / 4));
+        match tokio::time::timeout(time, door.send(rendered, rows)).await {
+            Ok(answer) => answer,
+            Err(_) => Answer { healthy: false, ..Answer::all(Outcome::Unknown(Why::new("TIMEOUT", "no answer before the lease ended"))) },
+        }
+    }
+
+    async fn settle_unsent(&self, destination: &StoredDestination, lease: Lease, unsent: Vec<(Next, Claimed)>) -> Result<(), StoreError> {
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        let mut rows: Vec<Settled> = Vec::new();
+        for (next, row) in unsent {
+            match rows.iter_mut().find(|settled| settled.next == next) {
+                Some(settled) => settled.deliveries.push(row.id),
+                None => rows.push(Settled { next, part: 0, deliveries: vec![row.id] }),
+            }
+        }
+        self.settle(destination, Guard::Lease(lease), rows, None, None, None).await
+    }
+
+    async fn give_back(&self, destination: &StoredDestination, lease: Lease, batch: &Batch) -> Result<(), StoreError> {
+        let now_ms = self.now_ms();
+        let next = |row: &Claimed| Next {
+            state: if row.first_sent_ms.is_some() { State::Retrying } else { State::Queued },
+            due_ms: Some(now_ms),
+            attempts: row.attempts,
+            round: row.round,
+            why: None,
+            hold: None,
+        };
+        let rows = batch.rows.iter().map(|row| Settled { next: next(row), part: row.part, deliveries: vec![row.id] }).collect();
+        self.settle(destination, Guard::Lease(lease), rows, None, None, None).await
+    }
+
+    /// Records new states, counts them, and holds what must be held with them.
+    pub(super) async fn settle(
+        &self,
+        destination: &StoredDestination,
+        guard: Guard,
+        rows: Vec<Settled>,
+        upload: Option<UploadResult>,
+        breaker: Option<Breaker>,
+        paused_until_ms: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let counted: Vec<_> = rows.iter().map(|settled| (settled.next.clone(), settled.deliveries.len() as u64)).collect();
+        let settle = Settle { destination: destination.id, guard, now_ms: self.now_ms(), rows, upload, breaker, paused_until_ms };
+        self.one(Write::Settle(settle)).await?;
+        self.progress.send_modify(|progress| counted.iter().for_each(|(next, rows)| progress.count(next, *rows)));
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let report = state.report.of(destination);
+        for (next, rows) in &counted {
+            report.note(next, *rows);
+            if let (Some(scope), Some(why)) = (next.hold, &next.why) {
+                report.held(Hold { scope, why: why.clone(), since_ms: now_ms });
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds everything of a destination, or of one of its actions.
+    pub(super) async fn hold(&self, destination: &StoredDestination, action_id: Option<Arc<str>>, scope: HoldScope, why: Why) -> Result<(), StoreError> {
+        let now_ms = self.now_ms();
+        let command = Write::Hold { destination: destination.id, action_id, scope, why: why.clone(), now_ms };
+        if let Done::Changed(rows) = self.one(command).await? {
+            self.progress.send_modify(|progress| progress.held += rows);
+        }
+        let mut state = self.state();
+        let report = state.report.of(destination);
+        report.last_error = Some(why.clone());
+        report.held(Hold { scope, why, since_ms: now_ms });
+        Ok(())
+    }
+
+    /// The token or the connection cannot be had just now: nothing was claimed, the destination waits.
+    async fn unreachable(&self, destination: &StoredDestination, outcome: &Outcome) -> Result<(), StoreError> {
+        let now_ms = self.now_ms();
+        let (after, why) = match outcome {
+            Outcome::Retry { after, why, .. } => (*after, why.clone()),
+            Outcome::Unknown(why) | Outcome::Rejected(why) | Outcome::Unclear(why) => (None, why.clone()),
+            _ => (None, Why::new("UNREACHABLE", "the destination cannot be used now")),
+        };
+        let wait = self.settings.policy.backoff.wait(1, after, self.random()).max(Duration::from_millis(20));
+        self.pause(destination, now_ms.saturating_add(millis(wait)), Some(why)).await
+    }
+
+    async fn pause(&self, destination: &StoredDestination, until_ms: i64, why: Option<Why>) -> Result<(), StoreError> {
+        let failed = why.is_some();
+        if let Some(why) = why {
+            self.state().report.of(destination).last_error = Some(why);
+        }
+        let breaker = failed.then(|| destination.health.breaker.after(false, &self.settings.breaker, self.now_ms()));
+        let nothing = Guard::Lease(Lease { token: 0, until_ms: 0, worker: self.liveness.worker() });
+        self.settle(destination, nothing, Vec::new(), None, breaker, Some(until_ms)).await
+    }
+
+    /// The breaker after an answer; a trial that is not the only one changes nothing twice.
+    pub(super) fn breaker_after(&self, destination: &StoredDestination, healthy: bool) -> Option<Breaker> {
+        let now_ms = self.now_ms();
+        let before = destination.health.breaker;
+        let after = before.after(healthy, &self.settings.breaker, now_ms);
+        let unchanged = after == before && before.passage(now_ms) == Passage::Free;
+        (!unchanged).then_some(after)
+    }
+
+    /// Runs one command.
+    pub(super) async fn one(&self, command: Write) -> Result<Done, StoreError> {
+        let result = self.store.write(vec![command]).await.pop();
+        result.unwrap_or_else(|| Err(StoreError::Unavailable("the writer gave no answer".to_owned())))
+    }
+}
+
+fn hold_row(row: &Claimed, why: &Why) -> Next {
+    Next { state: State::Held, due_ms: None, attempts: row.attempts, round: row.round, why: Some(why.clone()), hold: Some(HoldScope::Row) }
+}
+
+fn keep(batch: &mut Batch, wanted: impl Fn(&Claimed) -> bool) {
+    let kept: Vec<bool> = batch.rows.iter().map(wanted).collect();
+    let mut flags = kept.iter();
+    batch.rows.retain(|_| *flags.next().unwrap_or(&false));
+    let mut flags = kept.iter();
+    batch.events.retain(|_| *flags.next().unwrap_or(&false));
+}
+
+fn sha(body: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(body).into()
+}

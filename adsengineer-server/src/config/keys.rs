@@ -1,0 +1,165 @@
+//! The table of settings.
+
+use super::parse_duration;
+
+/// What a setting's value looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Text,
+    Duration,
+    Number,
+    OneOf(&'static [&'static str]),
+    Org,
+    DatabaseUrl,
+    HttpUrl,
+    Key32,
+    Instant,
+    Customer,
+}
+
+/// A setting.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name in the file and in `config show`.
+    pub name: &'static str,
+    /// Whether its value must never be shown; it may also come from a file named by the variable with `_FILE` behind it.
+    pub secret: bool,
+    /// Its default.
+    pub default: Option<&'static str>,
+    /// What it does, in one line.
+    pub help: &'static str,
+    kind: Kind,
+}
+
+const fn key(name: &'static str, default: Option<&'static str>, kind: Kind, help: &'static str) -> Key {
+    Key { name, secret: false, default, help, kind }
+}
+
+const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { name, secret: true, default: None, help, kind }
+}
+
+/// Every setting there is.
+pub const KEYS: &[Key] = &[
+    key("database_url", None, Kind::DatabaseUrl, "sqlite://path; default: a file in the data folder"),
+    key("org", Some("default"), Kind::Org, "organization of local commands"),
+    key("profile", None, Kind::Text, "profile of the command line"),
+    key("environment", None, Kind::OneOf(&["development", "staging", "production"]), "development may make its own keys"),
+    secret("encryption_key", Kind::Key32, "base64, 32 bytes; `adsengineer key generate` prints one"),
+    secret("encryption_previous_keys", Kind::Text, "keys that may still open old rows, separated by commas"),
+    key("google_credentials_file", None, Kind::Text, "service_account or authorized_user JSON"),
+    key("google_client_id", None, Kind::Text, "OAuth client id, with client secret and refresh token"),
+    secret("google_client_secret", Kind::Text, "OAuth client secret"),
+    secret("google_refresh_token", Kind::Text, "OAuth refresh token"),
+    key("google_customer_id", None, Kind::Customer, "account that owns the conversion actions"),
+    key("google_login_customer_id", None, Kind::Customer, "manager account through which it is reached"),
+    key("breaker_failures", Some("5"), Kind::Number, "failures in a row that open a destination's breaker"),
+    key("breaker_successes", Some("3"), Kind::Number, "successes in a row that close it again"),
+    key("breaker_open", Some("60s"), Kind::Duration, "how long it stays open"),
+    key("retry_base", Some("1s"), Kind::Duration, "first wait after a failure; doubles"),
+    key("retry_cap", Some("5m"), Kind::Duration, "longest quick wait"),
+    key("retry_attempts", Some("8"), Kind::Number, "attempts before a delivery is a dead letter"),
+    key("lease", Some("60s"), Kind::Duration, "how long a worker may hold rows"),
+    key("status_poll_first", Some("30m"), Kind::Duration, "first question for Google's verdict"),
+    key("status_poll_cap", Some("4h"), Kind::Duration, "longest wait between questions"),
+    key("migrate", Some("auto"), Kind::OneOf(&["auto", "check"]), "whether an older database is brought up to date at start"),
+    key("log", Some("info"), Kind::Text, "log filter"),
+    key("log_format", None, Kind::OneOf(&["text", "json"]), "text on a terminal, else json"),
+    key("google_data_manager_url", Some("https://datamanager.googleapis.com"), Kind::HttpUrl, "for tests"),
+    key("google_token_url", Some("https://oauth2.googleapis.com/token"), Kind::HttpUrl, "for tests: the full URL"),
+    key("now", None, Kind::Instant, "development: instant at which the clock starts"),
+];
+
+impl Key {
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("ADSENGINEER_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Its flag, without the dashes.
+    pub fn flag(&self) -> String {
+        self.name.trim_end_matches("_url").replace('_', "-")
+    }
+
+    /// Whether `text` can be its value; otherwise what it must be.
+    pub(super) fn check(&self, text: &str) -> Result<(), String> {
+        match self.kind {
+            Kind::Text => Ok(()),
+            Kind::Duration => parse_duration(text).map(|_| ()),
+            Kind::Number => match text.parse::<u32>() {
+                Ok(1..=1_000_000) => Ok(()),
+                _ => Err("a whole number from 1 to 1000000".to_owned()),
+            },
+            Kind::OneOf(choices) if choices.contains(&text) => Ok(()),
+            Kind::OneOf(choices) => Err(format!("one of {}", choices.join(", "))),
+            Kind::Org => text.parse::<adsengineer_core::org::OrgId>().map(|_| ()).map_err(|e| e.to_string()),
+            Kind::DatabaseUrl => check_database(text),
+            Kind::HttpUrl => check_http(text),
+            Kind::Key32 => adsengineer_core::vault::parse_key(text).map(|_| ()).map_err(|e| e.to_string()),
+            Kind::Instant => text.parse::<jiff::Timestamp>().map(|_| ()).map_err(|_| "an RFC 3339 instant such as 2026-11-20T12:00:00Z".to_owned()),
+            Kind::Customer => {
+                text.parse::<adsengineer_core::destination::CustomerId>().map(|_| ()).map_err(|e| e.to_string())
+            }
+        }
+    }
+}
+
+fn check_database(text: &str) -> Result<(), String> {
+    match text.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(()),
+        Some(("postgres" | "postgresql", _)) => Err("sqlite://path; this version keeps its data in SQLite only".to_owned()),
+        _ => Err("sqlite://path".to_owned()),
+    }
+}
+
+fn check_http(text: &str) -> Result<(), String> {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    match text.split_once("://") {
+        Some(("https", rest)) if !host(rest).is_empty() => Ok(()),
+        Some(("http", rest)) if is_loopback(&host(rest)) => Ok(()),
+        Some(("http", _)) => Err("https://…; plain http only to loopback".to_owned()),
+        _ => Err("an https:// URL".to_owned()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// What to say of an environment variable that looks like ours and is not; `None` if it is known, or nobody's fault.
+pub(super) fn unknown_variable(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("ADSENGINEER_")?;
+    let injected = rest.ends_with("_SERVICE_HOST") || rest.contains("_SERVICE_PORT") || rest.contains("_PORT_") || rest == "PORT" || rest.ends_with("_PORT");
+    let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.secret && format!("{}_FILE", k.variable()) == name));
+    if injected || known {
+        return None;
+    }
+    let hint = nearest(&rest.to_ascii_lowercase()).map(|key| format!("; did you mean ADSENGINEER_{}?", key.to_ascii_uppercase()));
+    Some(format!("the environment variable {name} means nothing here{}", hint.unwrap_or_default()))
+}
+
+/// The known setting most like `name`, if any is.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let best = KEYS.iter().map(|key| (distance(name, key.name), key.name)).min()?;
+    (best.0 <= 1 + name.len() / 4).then_some(best.1)
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
