@@ -1,6 +1,10 @@
 //! A process that accepts batches is killed again and again: everything acknowledged is there, and nothing is doubled.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed; its child is told what to do by the environment"
+)]
 #![cfg(unix)]
 
 #[expect(dead_code, unreachable_pub, reason = "shared with the conformance suite, which uses the rest")]

@@ -140,8 +140,9 @@ mod tests {
     fn the_cipher_gives_the_published_vector() {
         let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from([0; 32]));
         let out = cipher.encrypt(&Nonce::from([0; 12]), &[0_u8; 16][..]).unwrap();
-        let hex: String = out.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
+        let (text, tag) = out.split_at(16);
+        assert_eq!(u128::from_be_bytes(text.try_into().unwrap()), 0xcea7_403d_4d60_6b6e_074e_c5d3_baf3_9d18);
+        assert_eq!(u128::from_be_bytes(tag.try_into().unwrap()), 0xd0d1_c8a7_9999_6bf0_265b_98b5_d48a_b919);
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub fn parse_key(text: &str) -> Result<Secret<[u8; 32]>, InvalidKey> {
 /// A new random key in base64.
 pub fn generate_key() -> Secret<String> {
     let key = Zeroizing::new(rand::random::<[u8; 32]>());
-    Secret::new(STANDARD.encode(&*key))
+    Secret::new(STANDARD.encode(*key))
 }
 
 /// A key for one use: HMAC-SHA-256 of the use's name under the vault's key.
@@ -110,7 +110,7 @@ fn derive(key: &Secret<[u8; 32]>, name: &[u8]) -> Secret<[u8; 32]> {
 }
 
 fn shown(version: KeyVersion) -> String {
-    version.iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:08x}", u32::from_be_bytes(version))
 }
 
 impl Vault {

@@ -36,8 +36,8 @@ impl Steps {
 /// What the commands so far have brought up.
 #[derive(Default)]
 struct Seen {
-    claims: Vec<(Lease, Vec<DeliveryId>)>,
-    uploads: Vec<(UploadId, Lease, Vec<DeliveryId>)>,
+    claims: Vec<(DestinationId, Lease, Vec<DeliveryId>)>,
+    uploads: Vec<(UploadId, DestinationId, Lease, Vec<DeliveryId>)>,
     deliveries: Vec<DeliveryId>,
 }
 
@@ -94,16 +94,21 @@ impl Pair {
         let (expected, found): (Vec<Claimed>, Vec<Claimed>) = (claim(&self.model).await, claim(&self.sqlite).await);
         assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         self.seen.deliveries.extend(expected.iter().map(|c| c.id));
-        self.seen.claims.push((lease, expected.iter().map(|c| c.id).collect()));
+        self.seen.claims.push((self.destinations[at], lease, expected.iter().map(|c| c.id).collect()));
+    }
+
+    /// A position near the end of a list, mostly.
+    fn recent(&mut self, len: usize) -> usize {
+        let back = if self.steps.below(3) == 0 { len } else { len.min(2) };
+        len - 1 - self.steps.below(u32::try_from(back).unwrap()) as usize
     }
 
     async fn begin(&mut self) {
         if self.seen.claims.is_empty() {
             return;
         }
-        let at = self.steps.below(u32::try_from(self.seen.claims.len()).unwrap()) as usize;
-        let (lease, rows) = self.seen.claims[at].clone();
-        let destination = self.destinations[self.steps.below(2) as usize];
+        let at = self.recent(self.seen.claims.len());
+        let (destination, lease, rows) = self.seen.claims[at].clone();
         let begin = adsengineer_core::store::Begin {
             destination,
             lease,
@@ -115,7 +120,7 @@ impl Pair {
             limits: vec![adsengineer_core::rate_limit::Quota::try_new(10, 1000, 2).unwrap()],
         };
         if let Some(Done::Begun(Begun::Upload(upload, _))) = self.write(Write::Begin(begin)).await {
-            self.seen.uploads.push((upload, lease, rows));
+            self.seen.uploads.push((upload, destination, lease, rows));
         }
     }
 
@@ -132,17 +137,16 @@ impl Pair {
     }
 
     async fn settle(&mut self) {
-        let len = u32::try_from(self.seen.uploads.len()).unwrap();
-        if len == 0 {
+        if self.seen.uploads.is_empty() {
             return;
         }
-        let (upload, lease, rows) = self.seen.uploads[self.steps.below(len) as usize].clone();
+        let at = self.recent(self.seen.uploads.len());
+        let (upload, destination, lease, rows) = self.seen.uploads[at].clone();
         let next = self.outcome();
         let guard = if self.steps.below(3) == 0 { Guard::Verdict(upload) } else { Guard::Lease(lease) };
         let poll_at_ms = (next.state == State::AwaitingConfirmation).then_some(self.now_ms + 3000);
         let result = UploadResult { upload, request_id: Some("r".into()), poll_at_ms, why: next.why.clone() };
         let paused_until_ms = (self.steps.below(8) == 0).then_some(self.now_ms + 2000);
-        let destination = self.destinations[self.steps.below(2) as usize];
         let settled = Settle { destination, upload: Some(result), paused_until_ms, ..self.model.settled(guard, &rows, next) };
         self.write(Write::Settle(Settle { now_ms: self.now_ms, ..settled })).await;
     }
@@ -156,7 +160,7 @@ impl Pair {
                 Write::Hold { destination, action_id, scope: HoldScope::Destination, why: why("H"), now_ms }
             }
             1..=3 => Write::Release { org, destination, now_ms },
-            4 => Write::Suppress { org, persons: vec![person(&format!("o{}", self.steps.below(25)))], now_ms },
+            4 | 6 => Write::Suppress { org, persons: vec![person(&format!("o{}", self.steps.below(25)))], now_ms },
             5 if self.steps.below(12) == 0 => Write::RemoveDestination { org, destination, now_ms },
             _ => {
                 let action = if self.steps.below(4) == 0 { RepairAction::Discard } else { RepairAction::Replay { every_ms: 7 } };
@@ -182,11 +186,11 @@ impl Pair {
     }
 
     async fn step(&mut self) {
-        self.now_ms += i64::from(self.steps.below(4000));
+        self.now_ms += i64::from(self.steps.below(2500));
         match self.steps.below(10) {
             0..=2 => self.accept().await,
-            3 | 4 => self.claim().await,
-            5 => self.begin().await,
+            3 => self.claim().await,
+            4 | 5 => self.begin().await,
             6 | 7 => self.settle().await,
             8 => self.act().await,
             _ => self.polls_and_recovery().await,

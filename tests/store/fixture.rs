@@ -83,6 +83,7 @@ pub async fn one(store: &dyn Store, command: Write) -> Result<Done, StoreError> 
     results.remove(0)
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "values of conversions are optional")]
 pub fn money(amount: &str) -> Option<Money> {
     Some(Money { amount: amount.parse().unwrap(), currency: "EUR".parse().unwrap() })
 }

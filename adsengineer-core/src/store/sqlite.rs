@@ -113,7 +113,7 @@ impl SqliteStore {
         let background = connect(path, Duration::ZERO, READER_CACHE_KIB)?;
         let checkpointer = Checkpointer::start(path, background).map_err(no_thread)?;
         let (inbox, jobs, rows) = Inbox::new(options.waiting, options.waiting_rows);
-        let writer = Writer { conn, jobs, rows, writer: options.writer, audit_key: options.audit_key, checkpointer };
+        let writer = Writer { conn, jobs, rows, chain: options.writer, audit_key: options.audit_key, checkpointer };
         let thread = std::thread::Builder::new().name("sqlite-writer".into()).spawn(move || writer.work()).map_err(no_thread)?;
         let free = Arc::new(Semaphore::new(READERS));
         let readers = Readers { path: path.to_owned(), busy_timeout: options.busy_timeout, idle: Mutex::default(), free };

@@ -190,3 +190,39 @@ mod tests {
         assert!(migration_status(&path).unwrap().iter().all(|m| m.applied));
     }
 }
+
+#[cfg(test)]
+mod plans {
+    use super::{super::queue, super::reads, super::rows, *};
+
+    /// Each query of the queue must find its rows by an index, so that finished rows never slow it.
+    #[test]
+    fn claims_polls_holds_and_dead_letters_use_their_index_and_sort_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        create_file(&path).unwrap();
+        let mut conn = Connection::open(&path).unwrap();
+        prepare(&mut conn, &path, Migrate::Auto).unwrap();
+        for (sql, index) in [
+            (queue::DUE, "deliveries_due"),
+            (queue::POLLS, "uploads_poll"),
+            (reads::NEXT_DUE, "deliveries_due"),
+            (reads::NEXT_POLL, "uploads_poll"),
+            (reads::DEAD_AFTER, "deliveries_dead"),
+            (rows::CLAIMABLE, "deliveries_due"),
+            (rows::HELD, "deliveries_held"),
+            (rows::DEAD, "deliveries_dead"),
+        ] {
+            let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            for at in 1..=explain.parameter_count() {
+                explain.raw_bind_parameter(at, 1).unwrap();
+            }
+            let (mut plan, mut lines) = (String::new(), explain.raw_query());
+            while let Some(row) = lines.next().unwrap() {
+                plan += &row.get::<_, String>(3).unwrap();
+                plan.push('\n');
+            }
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{sql}\n{plan}");
+        }
+    }
+}

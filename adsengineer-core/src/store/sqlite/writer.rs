@@ -143,7 +143,7 @@ pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) jobs: Receiver<Waiting>,
     pub(super) rows: Arc<AtomicUsize>,
-    pub(super) writer: i64,
+    pub(super) chain: i64,
     pub(super) audit_key: AuditKey,
     pub(super) checkpointer: Checkpointer,
 }
@@ -178,7 +178,9 @@ impl Writer {
             // What cannot be rolled back is rolled back by the next one to open the file.
             drop(self.conn.execute_batch("ROLLBACK"));
         }
-        answers.into_iter().for_each(|answer| answer(committed.clone()));
+        for answer in answers {
+            answer(committed.clone());
+        }
     }
 
     fn finish(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
@@ -193,8 +195,8 @@ impl Writer {
     fn link(&self, entries: Vec<audit::Entry>, at_ms: i64) -> Result<(), StoreError> {
         let mut read =
             self.conn.prepare_cached("SELECT position, mac FROM audit_links WHERE writer = ?1 ORDER BY position DESC LIMIT 1")?;
-        let head = read.query_row([self.writer], |r| Ok(Head { writer: self.writer, position: r.get(0)?, mac: r.get(1)? })).optional()?;
-        let link = audit::link(&self.audit_key, head.unwrap_or_else(|| Head::start(self.writer)), entries, at_ms);
+        let head = read.query_row([self.chain], |r| Ok(Head { writer: self.chain, position: r.get(0)?, mac: r.get(1)? })).optional()?;
+        let link = audit::link(&self.audit_key, head.unwrap_or_else(|| Head::start(self.chain)), entries, at_ms);
         let text = serde_json::to_string(&link.entries).map_err(|_| damaged("an audit entry"))?;
         let mut insert = self.conn.prepare_cached(
             "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
