@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod secret;
 
 // rules
+pub mod aead;
 pub mod audit;
 pub mod backoff;
 pub mod breaker;
@@ -30,3 +31,5 @@ pub mod clock;
 pub mod destination;
 #[cfg(feature = "engine")]
 pub mod store;
+#[cfg(feature = "engine")]
+pub mod vault;

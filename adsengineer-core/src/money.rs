@@ -212,8 +212,17 @@ pub struct Totals(std::collections::BTreeMap<Currency, i128>);
 impl Totals {
     /// Adds `money`.
     pub fn add(&mut self, money: Money) {
-        let scale = u32::from(MAX_SCALE - money.amount.scale);
-        *self.0.entry(money.currency).or_default() += i128::from(money.amount.mantissa) * 10_i128.pow(scale);
+        self.add_micros(money.currency, Self::micros(money));
+    }
+
+    /// Adds millionths of `currency`'s unit.
+    pub fn add_micros(&mut self, currency: Currency, micros: i128) {
+        *self.0.entry(currency).or_default() += micros;
+    }
+
+    /// The amount in millionths of its currency's unit: exact.
+    pub fn micros(money: Money) -> i128 {
+        i128::from(money.amount.mantissa) * 10_i128.pow(u32::from(MAX_SCALE - money.amount.scale))
     }
 
     /// Each currency's code and its sum as a decimal with the currency's own number of decimals.

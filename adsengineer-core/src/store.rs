@@ -4,7 +4,10 @@
 //! The same conformance suite runs over every store (`tests/store_conformance.rs`).
 
 mod commands;
+mod decisions;
 pub mod model;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod views;
 
 use async_trait::async_trait;
@@ -14,10 +17,11 @@ use crate::{
     org::OrgId,
 };
 pub use commands::*;
+pub(crate) use decisions::*;
 pub use views::*;
 
 /// Why a store could not do something.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Too much is waiting; nothing was written.

@@ -82,6 +82,24 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// When it happens, in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        match self {
+            Self::Accept(intake) => intake.now_ms,
+            Self::Begin(begin) => begin.now_ms,
+            Self::Settle(settle) => settle.now_ms,
+            Self::PutDestination(put) => put.now_ms,
+            Self::Repair(repair) => repair.now_ms,
+            Self::RemoveDestination { now_ms, .. }
+            | Self::Hold { now_ms, .. }
+            | Self::Release { now_ms, .. }
+            | Self::Suppress { now_ms, .. }
+            | Self::Reserve { now_ms, .. } => *now_ms,
+        }
+    }
+}
+
 /// What a command did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {

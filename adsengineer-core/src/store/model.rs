@@ -17,11 +17,11 @@ use async_trait::async_trait;
 
 use super::{
     Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
-    Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reconciliation, Store, StoreError, StoredDestination,
-    UploadResult, UploadView, WorkerId, Write,
+    Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reconciliation, StopCause, Store, StoreError,
+    StoredDestination, UploadResult, UploadView, WorkerId, Write, audited, destination_removed, moved_account,
 };
 use crate::{
-    audit::Link,
+    audit::{self, AuditKey, Link},
     conversion::NaturalKey,
     delivery::State,
     id::{self, ConversionId, DeliveryId, DestinationId, UploadId},
@@ -50,13 +50,15 @@ struct World {
     uploads: BTreeMap<UploadId, Upload>,
     intakes: Vec<IntakeRow>,
     quotas: HashMap<Arc<str>, Vec<i64>>,
+    audit_key: Option<AuditKey>,
+    links: Vec<Link>,
 }
 
 struct Conversion {
     org: OrgId,
     new: NewConversion,
     revisions: Vec<Revision>,
-    captured_ms: i64,
+    revision: u32,
     updated_ms: i64,
 }
 
@@ -122,6 +124,13 @@ struct IntakeRow {
 }
 
 impl ModelStore {
+    /// A store that signs its audit log with `key`; the default one has an all-zero key.
+    pub fn with_audit_key(key: AuditKey) -> Self {
+        let store = Self::default();
+        store.world().audit_key = Some(key);
+        store
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,10 +142,20 @@ impl World {
         self.last_id
     }
 
+    fn link(&mut self, entries: Vec<audit::Entry>, at_ms: i64) {
+        if entries.is_empty() {
+            return;
+        }
+        let head = self.links.last().map_or_else(|| audit::Head::start(0), Link::head);
+        let key = self.audit_key.clone().unwrap_or_else(|| AuditKey::new([0; 32]));
+        let link = audit::link(&key, head, entries, at_ms);
+        self.links.push(Link { seq: link.position, ..link });
+    }
+
     fn run(&mut self, command: Write) -> Result<Done, StoreError> {
         match command {
-            Write::Accept(intake) => Ok(self.accept(intake)),
-            Write::Begin(begin) => Ok(Done::Begun(self.begin(&begin))),
+            Write::Accept(intake) => self.accept(intake),
+            Write::Begin(begin) => self.begin(&begin).map(Done::Begun),
             Write::Settle(settle) => Ok(Done::Settled(self.settle(settle))),
             Write::PutDestination(put) => self.put_destination(put).map(Done::Destination),
             Write::RemoveDestination { org, destination, now_ms } => self.remove_destination(&org, destination, now_ms).map(Done::Changed),
@@ -183,23 +202,25 @@ impl World {
     fn remove_destination(&mut self, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
         self.destination_mut(org, id)?;
         self.removed.insert(id);
-        let why = Why::new("DESTINATION_REMOVED", "its destination was removed");
-        Ok(self.stop_deliveries(now_ms, &why, |d| d.destination == id))
+        self.uploads.values_mut().filter(|u| u.destination == id).for_each(|u| u.result.poll_at_ms = None);
+        Ok(self.stop_deliveries(now_ms, StopCause::Removed, &destination_removed(), |d| d.destination == id))
     }
-}
-
-/// The error for a destination whose account may no longer change.
-pub(super) fn moved_account(name: &str) -> StoreError {
-    StoreError::Conflict(format!(
-        "destination `{name}` has deliveries, so its account stays; add another destination for the other account"
-    ))
 }
 
 #[async_trait]
 impl Store for ModelStore {
     async fn write(&self, commands: Vec<Write>) -> Vec<Result<Done, StoreError>> {
         let mut world = self.world();
-        commands.into_iter().map(|command| world.run(command)).collect()
+        let now_ms = commands.last().map_or(0, Write::now_ms);
+        let mut entries = Vec::new();
+        let results = commands.into_iter().map(|command| {
+            let done = world.run(command.clone())?;
+            entries.extend(audited(&command, &done, |id| world.destinations.get(&id).map(|d| d.org.clone())));
+            Ok(done)
+        });
+        let results = results.collect();
+        world.link(entries, now_ms);
+        results
     }
 
     async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
@@ -234,8 +255,8 @@ impl Store for ModelStore {
         Ok(self.world().uploads_of(org, limit))
     }
 
-    async fn audit(&self, _after: i64, _limit: usize) -> Result<Vec<Link>, StoreError> {
-        Ok(Vec::new())
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
+        Ok(self.world().links.iter().filter(|l| l.seq > after).take(limit).cloned().collect())
     }
 
     async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {

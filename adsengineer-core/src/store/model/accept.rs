@@ -8,36 +8,38 @@ use crate::{
     id::{ConversionId, DeliveryId, DestinationId, IntakeId},
     money::{Amount, Money},
     org::OrgId,
-    store::{Done, Intake, NewConversion, NewDelivery},
+    store::{Done, Intake, NewConversion, NewDelivery, PersonKey, StoreError, intake_sums},
 };
 
 impl World {
-    pub(super) fn accept(&mut self, intake: Intake) -> Done {
+    pub(super) fn accept(&mut self, intake: Intake) -> Result<Done, StoreError> {
+        for delivery in intake.conversions.iter().flat_map(|c| &c.deliveries) {
+            self.destination_mut(&intake.org, delivery.destination)?;
+        }
         let id = IntakeId(self.next_id(intake.now_ms));
         let before = self.deliveries.len();
-        let captured: Vec<_> =
-            intake.conversions.into_iter().map(|new| self.capture(&intake.org, new, intake.restate, intake.now_ms)).collect();
-        let count = |wanted: fn(&Captured) -> bool| captured.iter().filter(|c| wanted(c)).count() as u64;
-        let refused_here = count(|c| {
-            matches!(c, Captured::Different { .. } | Captured::OrderIdTaken { .. } | Captured::Suppressed | Captured::OriginalMissing)
-        });
+        let new = intake.conversions.clone();
+        let captured: Vec<_> = new.into_iter().map(|new| self.capture(&intake.org, new, intake.restate, intake.now_ms)).collect();
+        let sums = intake_sums(&intake, &captured);
         self.intakes.push(IntakeRow {
             org: intake.org,
             rows: intake.rows,
-            refused: intake.refused + refused_here,
+            refused: sums.refused,
             denied: intake.denied,
-            duplicates: count(|c| matches!(c, Captured::Known { .. })),
-            conversions: count(|c| matches!(c, Captured::New(_))),
+            duplicates: sums.duplicates,
+            conversions: sums.conversions,
             deliveries: (self.deliveries.len() - before) as u64,
         });
-        Done::Accepted(id, captured)
+        Ok(Done::Accepted(id, captured))
     }
 
     fn capture(&mut self, org: &OrgId, new: NewConversion, restate: bool, now_ms: i64) -> Captured {
-        if new.persons.iter().any(|person| self.suppressed.contains(&(org.clone(), *person))) {
+        let suppressed = |persons: &[PersonKey]| persons.iter().any(|person| self.suppressed.contains(&(org.clone(), *person)));
+        if suppressed(&new.persons) {
             return Captured::Suppressed;
         }
         match self.by_key.get(&new.key).copied() {
+            Some(known) if suppressed(&self.conversions[&known].new.persons) => Captured::Suppressed,
             Some(known) => self.recapture(known, &new, restate, now_ms),
             None if new.adjustment.is_some() => Captured::OriginalMissing,
             None => self.capture_new(org, new, now_ms),
@@ -51,8 +53,10 @@ impl World {
         let id = ConversionId(self.next_id(now_ms));
         self.by_key.insert(new.key, id);
         let (deliveries, value) = (new.deliveries.clone(), new.value);
-        let revisions = vec![Revision { at: new.occurred_at.min(now_ms / 1000), value }];
-        self.conversions.insert(id, Conversion { org: org.clone(), new, revisions, captured_ms: now_ms, updated_ms: now_ms });
+        let captured_s = id.created_at().as_millisecond() / 1000;
+        let revisions = vec![Revision { at: new.occurred_at.min(captured_s), value }];
+        self.conversions
+            .insert(id, Conversion { org: org.clone(), new, revisions, revision: 1, updated_ms: id.created_at().as_millisecond() });
         for delivery in &deliveries {
             self.deliver(id, delivery, 1, value, None, now_ms);
         }
@@ -68,7 +72,7 @@ impl World {
             let value = if adjust.retract { zero } else { new.value };
             return self.revise(id, Revision { at: adjust.at, value }, &new.deliveries, now_ms);
         }
-        let same_value = new.value == current || new.value == known.new.value;
+        let same_value = new.value == current || (!restate && new.value == known.new.value);
         let field = if !same_value {
             "value"
         } else if new.occurred_at != known.new.occurred_at {
@@ -78,7 +82,7 @@ impl World {
         } else {
             return self.redeliver(id, &new.deliveries, now_ms);
         };
-        if restate && new.value != current && field == "value" {
+        if restate && field == "value" {
             return self.revise(id, Revision { at: now_ms / 1000, value: new.value }, &new.deliveries, now_ms);
         }
         Captured::Different { conversion: id, value: current, field }
@@ -92,7 +96,7 @@ impl World {
         {
             return Captured::OrderIdTaken { owner };
         }
-        let (revision, value) = (self.revision_of(id), self.conversions[&id].value());
+        let (revision, value) = (self.conversions[&id].revision, self.conversions[&id].value());
         for delivery in &missing {
             self.deliver(id, delivery, revision, value, None, now_ms);
         }
@@ -112,25 +116,21 @@ impl World {
             return Captured::Known { conversion: id, added: 0 };
         }
         conversion.updated_ms = now_ms;
-        let number = self.revision_of(id) + 1;
+        conversion.revision += 1;
+        let number = conversion.revision;
+        let has: BTreeSet<_> = self.deliveries.values().filter(|d| d.conversion == id).map(|d| d.destination).collect();
         let latest = self.latest_deliveries(id);
         for (old, delivery) in latest {
             let after = self.supersede(old, now_ms);
             self.deliver(id, &NewDelivery { due_ms: now_ms, ..delivery }, number, value, after, now_ms);
         }
-        let has: BTreeSet<_> = self.deliveries.values().filter(|d| d.conversion == id).map(|d| d.destination).collect();
         for delivery in wanted.iter().filter(|d| !has.contains(&d.destination)) {
             self.deliver(id, delivery, number, value, None, now_ms);
         }
         Captured::Restated { conversion: id, revision: number }
     }
 
-    /// The highest revision that has a delivery.
-    fn revision_of(&self, id: ConversionId) -> u32 {
-        self.deliveries.values().filter(|d| d.conversion == id).map(|d| d.revision).max().unwrap_or(1)
-    }
-
-    /// The newest delivery to each destination that was not stopped for good.
+    /// The newest delivery to each destination that is still there and to which it was not stopped for good.
     fn latest_deliveries(&self, id: ConversionId) -> Vec<(DeliveryId, NewDelivery)> {
         let mut latest = std::collections::BTreeMap::new();
         for (delivery, row) in self.deliveries.iter().filter(|(_, d)| d.conversion == id) {
@@ -143,14 +143,17 @@ impl World {
             };
             latest.insert(row.destination, (*delivery, new));
         }
-        latest.into_values().filter(|(id, _)| !matches!(self.deliveries[id].state, State::Suppressed)).collect()
+        let goes_on =
+            |id: &DeliveryId, new: &NewDelivery| self.deliveries[id].state != State::Suppressed && !self.removed.contains(&new.destination);
+        latest.into_values().filter(|(id, new)| goes_on(id, new)).collect()
     }
 
-    /// Takes an unsent delivery out of the way; returns one that was sent and must be final before its successor goes.
+    /// Takes an unsent or dead delivery out of the way; returns one that was sent and must be final before its successor goes.
     fn supersede(&mut self, id: DeliveryId, now_ms: i64) -> Option<DeliveryId> {
         let row = self.deliveries.get_mut(&id)?;
         let unsent = row.first_sent_ms.is_none() && row.upload.is_none();
-        if unsent && matches!(row.state, State::Queued | State::Retrying | State::Held | State::Dead | State::InFlight) {
+        let open = row.state.is_claimable() || matches!(row.state, State::Held | State::InFlight);
+        if row.state == State::Dead || (unsent && open) {
             (row.state, row.due_ms, row.lease, row.changed_ms) = (State::Superseded, None, None, now_ms);
             return row.after;
         }
@@ -190,7 +193,7 @@ impl World {
             part: 0,
             why: None,
             stop: false,
-            changed_ms: now_ms,
+            changed_ms: id.created_at().as_millisecond(),
             history: Vec::new(),
         };
         self.deliveries.insert(id, row);

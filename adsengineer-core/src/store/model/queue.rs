@@ -4,13 +4,9 @@ use super::{Agenda, Claimed, Lease, PendingUpload, WorkerId, World};
 use crate::{
     delivery::State,
     id::{DeliveryId, DestinationId, UploadId},
-    outcome::Why,
     rate_limit,
-    store::{Begin, Begun, PendingRow, UploadResult},
+    store::{Begin, Begun, PREDECESSOR_WAIT_MS, PendingRow, StoreError, UploadResult, answer_lost},
 };
-
-/// How long a row waits for an older revision's delivery to become final before it is looked at again.
-pub(crate) const PREDECESSOR_WAIT_MS: i64 = 5_000;
 
 impl World {
     pub(super) fn agenda(&self) -> Vec<Agenda> {
@@ -24,6 +20,12 @@ impl World {
     }
 
     pub(super) fn claim(&mut self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Vec<Claimed> {
+        let Some(place) = self.destinations.get(&destination).filter(|d| d.spec.enabled && !self.removed.contains(&d.id)) else {
+            return Vec::new();
+        };
+        if place.health.paused_until_ms.is_some_and(|until| now_ms < until) {
+            return Vec::new();
+        }
         let mut due: Vec<(i64, DeliveryId)> = self
             .deliveries
             .iter()
@@ -38,6 +40,10 @@ impl World {
     fn claim_one(&mut self, id: DeliveryId, lease: Lease, now_ms: i64) -> Option<Claimed> {
         let waits = self.deliveries[&id].after.is_some_and(|after| !self.deliveries[&after].state.is_final());
         let row = self.deliveries.get_mut(&id)?;
+        if let Some(hold) = self.destinations[&row.destination].health.hold_on(&row.action_id) {
+            (row.state, row.due_ms, row.why, row.changed_ms) = (State::Held, None, Some(hold.why.clone()), now_ms);
+            return None;
+        }
         if waits {
             row.due_ms = Some(now_ms + PREDECESSOR_WAIT_MS);
             return None;
@@ -64,14 +70,19 @@ impl World {
         })
     }
 
-    pub(super) fn begin(&mut self, begin: &Begin) -> Begun {
+    pub(super) fn begin(&mut self, begin: &Begin) -> Result<Begun, StoreError> {
+        if !self.destinations.contains_key(&begin.destination) {
+            return Err(StoreError::NotFound(format!("destination {}", begin.destination)));
+        }
         let ours = |id: &DeliveryId| {
             let row = self.deliveries.get(id);
-            row.is_some_and(|d| d.state == State::InFlight && d.lease.is_some_and(|l| l.token == begin.lease.token))
+            row.is_some_and(|d| {
+                d.destination == begin.destination && d.state == State::InFlight && d.lease.is_some_and(|l| l.token == begin.lease.token)
+            })
         };
         let lost: Vec<_> = begin.rows.iter().map(|(id, _)| *id).filter(|id| !ours(id)).collect();
         if !lost.is_empty() {
-            return Begun::Lost(lost);
+            return Ok(Begun::Lost(lost));
         }
         let at_ms = rate_limit::reserve(&begin.limits, self.quotas.entry(begin.quota.clone()).or_default(), begin.now_ms);
         let upload = UploadId(self.next_id(begin.now_ms));
@@ -89,7 +100,7 @@ impl World {
         let rows = begin.rows.iter().map(|(id, _)| *id).collect();
         let destination = begin.destination;
         self.uploads.insert(upload, super::Upload { org, destination, rows, sent_ms: at_ms, answered: false, round, polls: 0, result });
-        Begun::Upload(upload, at_ms)
+        Ok(Begun::Upload(upload, at_ms))
     }
 
     pub(super) fn claim_polls(&mut self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Vec<PendingUpload> {
@@ -125,13 +136,15 @@ impl World {
         for row in self.deliveries.values_mut().filter(|d| d.state == State::InFlight && d.lease.is_some_and(lost)) {
             let on_its_way = row.upload.is_some();
             if on_its_way {
-                let why = Why::new("ANSWER_LOST", "the process that sent it ended before the answer was recorded");
+                let why = answer_lost();
                 row.history.push((now_ms, why.clone()));
                 row.why = Some(why);
             }
             row.state = if row.first_sent_ms.is_some() { State::Retrying } else { State::Queued };
             (row.due_ms, row.lease, row.changed_ms) = (Some(now_ms), None, now_ms);
-            row.apply_stop();
+            if row.stop {
+                (row.state, row.due_ms) = (State::Suppressed, None);
+            }
             freed += 1;
         }
         freed

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     delivery::{OUTCOME_UNKNOWN, State},
     id::{ConversionId, DeliveryId, DestinationId},
-    money::Totals,
+    money::{Amount, Totals},
     store::{AttemptView, DeliveryView, HeldCount, shorten},
 };
 
@@ -56,8 +56,8 @@ impl World {
             click_id: click.map(|c| shorten(c.as_str())),
             has_identifiers: conversion.new.identifiers.is_some(),
             consent: conversion.new.consent,
-            revision: deliveries.iter().map(|d| d.revision).max().unwrap_or(1),
-            captured_at: time(conversion.captured_ms),
+            revision: conversion.revision,
+            captured_at: id.created_at(),
             deliveries,
         })
     }
@@ -143,7 +143,7 @@ impl World {
         for row in rows() {
             *states.entry(row.state).or_default() += 1;
             if row.state < State::AwaitingConfirmation || row.state == State::Dead {
-                row.value.into_iter().for_each(|money| risk.add(money));
+                row.value.into_iter().filter(|money| money.amount != Amount::ZERO).for_each(|money| risk.add(money));
             }
             if let (State::Held, Some(why)) = (row.state, &row.why) {
                 let count = held.entry(why.code.clone()).or_insert(HeldCount { why: why.clone(), count: 0, since_ms: row.changed_ms });

@@ -7,26 +7,19 @@ use crate::{
     id::DestinationId,
     org::OrgId,
     outcome::{HoldScope, Why},
-    store::{Guard, Hold, Repair, RepairAction, Repaired, Settle},
+    store::{Guard, Hold, Repair, RepairAction, Repaired, Settle, StopCause, after_stop, suppressed_person},
 };
 use std::sync::Arc;
 
 impl Delivery {
-    /// A row whose consent was withdrawn while it was on its way is never sent again.
-    pub(super) fn apply_stop(&mut self) {
-        if self.stop && (self.state.is_claimable() || matches!(self.state, State::Held | State::Dead)) {
-            (self.state, self.due_ms) = (State::Suppressed, None);
-        }
-    }
-
-    fn enter(&mut self, next: &Next, part: i64, now_ms: i64) {
+    fn enter(&mut self, next: &Next, part: i64, removed: bool, now_ms: i64) {
         if let Some(why) = &next.why {
             self.history.push((now_ms, why.clone()));
         }
-        (self.state, self.due_ms, self.attempts) = (next.state, next.due_ms, next.attempts);
+        self.state = after_stop(next.state, self.stop, removed);
+        (self.due_ms, self.attempts) = (next.due_ms.filter(|_| self.state.is_claimable()), next.attempts);
         (self.round, self.part, self.lease, self.changed_ms) = (next.round, part, None, now_ms);
         self.why.clone_from(&next.why);
-        self.apply_stop();
     }
 
     /// Makes the row due again.
@@ -38,6 +31,7 @@ impl Delivery {
 
 impl World {
     pub(super) fn settle(&mut self, settle: Settle) -> u64 {
+        let removed = self.removed.contains(&settle.destination) || !self.destinations.contains_key(&settle.destination);
         let mut changed = 0;
         for settled in &settle.rows {
             for id in &settled.deliveries {
@@ -47,7 +41,7 @@ impl World {
                     Guard::Verdict(upload) => row.state == State::AwaitingConfirmation && row.upload == Some(upload),
                 };
                 if ours {
-                    row.enter(&settled.next, settled.part, settle.now_ms);
+                    row.enter(&settled.next, settled.part, removed, settle.now_ms);
                     changed += 1;
                 }
             }
@@ -57,7 +51,8 @@ impl World {
         {
             upload.answered = true;
             let request_id = result.request_id.clone().or(upload.result.request_id.take());
-            upload.result = crate::store::UploadResult { request_id, ..result };
+            let poll_at_ms = result.poll_at_ms.filter(|_| !removed);
+            upload.result = crate::store::UploadResult { request_id, poll_at_ms, ..result };
         }
         if let Some(destination) = self.destinations.get_mut(&settle.destination) {
             if let Some(breaker) = settle.breaker {
@@ -73,14 +68,7 @@ impl World {
     pub(super) fn hold(&mut self, id: DestinationId, action_id: Option<&Arc<str>>, scope: HoldScope, why: &Why, now_ms: i64) -> u64 {
         let Some(destination) = self.destinations.get_mut(&id) else { return 0 };
         let hold = Hold { scope, why: why.clone(), since_ms: now_ms };
-        match action_id {
-            Some(action) => {
-                destination.health.held_actions.entry(action.clone()).or_insert(hold);
-            }
-            None => {
-                destination.health.hold.get_or_insert(hold);
-            }
-        }
+        destination.health.add_hold(action_id, hold);
         let wanted = |d: &Delivery| d.destination == id && d.state.is_claimable() && action_id.is_none_or(|a| *a == d.action_id);
         let mut held = 0;
         for row in self.deliveries.values_mut().filter(|d| wanted(d)) {
@@ -131,16 +119,19 @@ impl World {
             .filter(|(_, c)| c.org == *org && c.new.persons.iter().any(|p| persons.contains(p)))
             .map(|(id, _)| *id)
             .collect();
-        let why = Why::new("SUPPRESSED_PERSON", "the person withdrew consent or was erased");
-        self.stop_deliveries(now_ms, &why, |d| theirs.contains(&d.conversion))
+        self.stop_deliveries(now_ms, StopCause::Consent, &suppressed_person(), |d| theirs.contains(&d.conversion))
     }
 
     /// Stops what is open or dead; what is on its way right now is not sent again.
-    pub(super) fn stop_deliveries(&mut self, now_ms: i64, why: &Why, wanted: impl Fn(&Delivery) -> bool) -> u64 {
+    pub(super) fn stop_deliveries(&mut self, now_ms: i64, cause: StopCause, why: &Why, wanted: impl Fn(&Delivery) -> bool) -> u64 {
         let mut stopped = 0;
         for row in self.deliveries.values_mut().filter(|d| wanted(d)) {
             let on_its_way = row.state == State::InFlight && row.upload.is_some();
-            if on_its_way || row.state == State::AwaitingConfirmation {
+            let awaits = row.state == State::AwaitingConfirmation;
+            if awaits && cause == StopCause::Removed {
+                (row.state, row.changed_ms, row.why) = (State::DeliveredUnverified, now_ms, Some(why.clone()));
+                stopped += 1;
+            } else if on_its_way || awaits {
                 row.stop = true;
             } else if !row.state.is_final() || row.state == State::Dead {
                 (row.state, row.due_ms, row.lease, row.changed_ms) = (State::Suppressed, None, None, now_ms);

@@ -1,0 +1,173 @@
+-- The embedded store. The writer is the ceiling, so rows are narrow and indexes few:
+-- ids are integers ordered by time (the creation time is in the id), main tables only grow at the end,
+-- and everything that is looked up by a hash goes through one table, `fingerprints`.
+
+-- The last id given out.
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE organizations (num INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+
+-- Also the queue's row: pauses, breaker, holds, virtual time for fairness.
+CREATE TABLE destinations (
+    id INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    spec TEXT NOT NULL,                 -- JSON
+    credentials BLOB,                   -- sealed
+    breaker TEXT NOT NULL,              -- JSON
+    paused_until_ms INTEGER,
+    hold TEXT,                          -- JSON
+    held_actions TEXT,                  -- JSON, by the platform's action id
+    virtual_time INTEGER NOT NULL DEFAULT 0,
+    removed INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX destinations_name ON destinations (org, name) WHERE removed = 0;
+
+-- Conversions of one organization are found through its intakes: each covers a range of ids.
+CREATE TABLE conversions (
+    id INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    natural_key BLOB NOT NULL,          -- 16 bytes
+    action TEXT NOT NULL,
+    occurred_at INTEGER NOT NULL,       -- Unix seconds
+    mantissa INTEGER, scale INTEGER, currency TEXT, -- the value it was captured with
+    order_id TEXT,
+    click_kind INTEGER, click TEXT,
+    consent INTEGER NOT NULL,
+    identifiers BLOB,                   -- sealed
+    persons BLOB,                       -- 16 bytes each
+    deliveries INTEGER NOT NULL,        -- how many rows directly follow in `deliveries` by id
+    revision INTEGER NOT NULL,
+    updated_ms INTEGER                  -- NULL: not since its capture
+);
+
+-- Later values of a conversion, in the order in which they were recorded.
+CREATE TABLE revisions (
+    conversion INTEGER NOT NULL, number INTEGER NOT NULL,
+    at INTEGER NOT NULL, mantissa INTEGER, scale INTEGER, currency TEXT,
+    PRIMARY KEY (conversion, number)
+) WITHOUT ROWID;
+
+-- The row is the job. `due_ms` is set exactly while a worker may claim it.
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY,
+    conversion INTEGER NOT NULL,
+    destination INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    due_ms INTEGER,
+    action_id TEXT NOT NULL,
+    transaction_id TEXT,                -- NULL: the order id, else the natural key in hexadecimal
+    owned BLOB,                         -- 16 bytes
+    revision INTEGER NOT NULL,
+    mantissa INTEGER, scale INTEGER, currency TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    round INTEGER NOT NULL DEFAULT 0,
+    part INTEGER NOT NULL DEFAULT 0,
+    stop INTEGER NOT NULL DEFAULT 0,
+    lease INTEGER,                      -- the claim's token
+    upload INTEGER,
+    first_sent_ms INTEGER,
+    event_hash INTEGER,
+    why INTEGER,
+    after INTEGER,                      -- an older revision's delivery that must be final first
+    changed_ms INTEGER                  -- NULL: not since its creation
+);
+CREATE INDEX deliveries_due ON deliveries (destination, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX deliveries_held ON deliveries (destination) WHERE state = 3;
+CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 7;
+
+-- Deliveries that do not directly follow their conversion.
+CREATE TABLE later_deliveries (
+    conversion INTEGER NOT NULL, delivery INTEGER NOT NULL, PRIMARY KEY (conversion, delivery)
+) WITHOUT ROWID;
+
+-- The first 64 bits of a hash, and rows that may have it; the row itself says whether it does.
+-- Natural keys and persons lead to conversions, owned transaction ids to deliveries.
+CREATE TABLE fingerprints (print INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (print, row)) WITHOUT ROWID;
+
+-- Claims with rows still in flight.
+CREATE TABLE leases (
+    token INTEGER PRIMARY KEY, worker INTEGER NOT NULL, until_ms INTEGER NOT NULL,
+    open INTEGER NOT NULL,              -- rows still in flight under it
+    rows BLOB NOT NULL                  -- delivery ids, 8 bytes each
+);
+
+CREATE TABLE whys (num INTEGER PRIMARY KEY, code TEXT NOT NULL, detail TEXT NOT NULL, UNIQUE (code, detail));
+
+-- Failures of a delivery, oldest first.
+CREATE TABLE failures (
+    delivery INTEGER NOT NULL, number INTEGER NOT NULL, at_ms INTEGER NOT NULL, why INTEGER NOT NULL,
+    PRIMARY KEY (delivery, number)
+) WITHOUT ROWID;
+
+-- Requests, recorded before they are sent.
+CREATE TABLE uploads (
+    id INTEGER PRIMARY KEY,
+    destination INTEGER NOT NULL,
+    action_id TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    rows BLOB NOT NULL,                 -- delivery ids in the order of the request, 8 bytes each
+    sent_ms INTEGER NOT NULL,
+    answered INTEGER NOT NULL DEFAULT 0,
+    round INTEGER NOT NULL,
+    polls INTEGER NOT NULL DEFAULT 0,
+    request_id TEXT,
+    poll_at_ms INTEGER,
+    why INTEGER
+);
+CREATE INDEX uploads_poll ON uploads (destination, poll_at_ms) WHERE poll_at_ms IS NOT NULL;
+
+-- What came in; the deliveries say what became of it.
+CREATE TABLE intakes (
+    id INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    last_id INTEGER NOT NULL,           -- its conversions have ids between `id` and this one
+    source TEXT NOT NULL, consent_proof TEXT,
+    rows INTEGER NOT NULL, refused INTEGER NOT NULL, denied INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL, conversions INTEGER NOT NULL, deliveries INTEGER NOT NULL
+);
+CREATE INDEX intakes_org ON intakes (org);
+
+CREATE TABLE suppressed (org INTEGER NOT NULL, person BLOB NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (org, person)) WITHOUT ROWID;
+
+CREATE TABLE quotas (name TEXT PRIMARY KEY, tats_us TEXT NOT NULL) WITHOUT ROWID;
+
+-- Deliveries by state, and the value of open and dead ones; changed in the transaction that changes the rows.
+CREATE TABLE tallies (destination INTEGER NOT NULL, state INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (destination, state)) WITHOUT ROWID;
+CREATE TABLE risks (destination INTEGER NOT NULL, currency TEXT NOT NULL, micros BLOB NOT NULL, PRIMARY KEY (destination, currency)) WITHOUT ROWID;
+
+CREATE TABLE audit_links (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, writer INTEGER NOT NULL, position INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+    entries TEXT NOT NULL, digest BLOB NOT NULL, previous BLOB NOT NULL, mac BLOB NOT NULL, UNIQUE (writer, position)
+);
+
+-- Shaped now, used by later features.
+
+-- People's enquiries; unique by organization, site and the site's own id.
+CREATE TABLE leads (
+    id INTEGER PRIMARY KEY, org INTEGER NOT NULL, site TEXT, external_id TEXT, status TEXT NOT NULL,
+    content BLOB NOT NULL,              -- sealed
+    persons BLOB, updated_ms INTEGER
+);
+CREATE UNIQUE INDEX leads_external ON leads (org, site, external_id) WHERE external_id IS NOT NULL;
+-- Who agreed to what; append-only.
+CREATE TABLE consents (id INTEGER PRIMARY KEY, org INTEGER NOT NULL, subject INTEGER NOT NULL, record TEXT NOT NULL);
+-- Received webhooks; the payload is destroyed when the event is settled, the sender's id stays.
+CREATE TABLE inbox (
+    id INTEGER PRIMARY KEY, org INTEGER NOT NULL, source INTEGER NOT NULL, sender_id BLOB NOT NULL, state INTEGER NOT NULL,
+    due_ms INTEGER, attempts INTEGER NOT NULL DEFAULT 0, lease INTEGER, payload BLOB, why INTEGER, UNIQUE (source, sender_id)
+);
+CREATE INDEX inbox_due ON inbox (due_ms) WHERE due_ms IS NOT NULL;
+-- Answers to repeated requests; no personal data.
+CREATE TABLE idempotency (
+    org INTEGER NOT NULL, key BLOB NOT NULL, body_hash BLOB NOT NULL, at_ms INTEGER NOT NULL, status INTEGER, answer TEXT,
+    PRIMARY KEY (org, key)
+) WITHOUT ROWID;
+-- Shops, locations and accounts that send events.
+CREATE TABLE sources (
+    id INTEGER PRIMARY KEY, org INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT NOT NULL,
+    secrets BLOB, UNIQUE (org, name)    -- sealed
+);
+-- What becomes a conversion of which action.
+CREATE TABLE rules (org INTEGER NOT NULL, name TEXT NOT NULL, spec TEXT NOT NULL, PRIMARY KEY (org, name)) WITHOUT ROWID;
+CREATE TABLE revoked_tokens (org INTEGER NOT NULL, jti TEXT NOT NULL, until_ms INTEGER NOT NULL, PRIMARY KEY (org, jti)) WITHOUT ROWID;

@@ -1,0 +1,207 @@
+//! The one writer of a process: everything that waits goes into one transaction, and is answered after the commit.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+    mpsc::{Receiver, SyncSender},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use super::{accept, checkpoint::Checkpointer, destinations, error::damaged, queue, settle, tx::Tx};
+use crate::{
+    audit::{self, AuditKey, Head},
+    store::{Done, StoreError, Write, audited},
+};
+
+/// Rows in one transaction, beyond which nothing more is added to it: what comes after must not wait too long.
+const ROWS_PER_COMMIT: usize = 16_384;
+
+/// A command's work inside the transaction.
+pub(super) type Run<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send>;
+
+/// An answer, kept until the commit.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+/// Something to do in a transaction.
+pub(super) trait Job: Send {
+    /// Does it; what it returns answers the caller once the commit is on disk.
+    fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Answer;
+    /// Tells the caller that nothing was done.
+    fn refuse(self: Box<Self>, error: StoreError);
+}
+
+/// One thing with one result.
+pub(super) struct Single<T> {
+    pub(super) run: Run<T>,
+    pub(super) reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send + 'static> Job for Single<T> {
+    fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Answer {
+        let result = tx.attempt(self.run);
+        let reply = self.reply;
+        // A caller that is gone needs no answer.
+        Box::new(move |committed| drop(reply.send(committed.and(result))))
+    }
+
+    fn refuse(self: Box<Self>, error: StoreError) {
+        drop(self.reply.send(Err(error)));
+    }
+}
+
+/// Commands, each with a result of its own.
+pub(super) struct Batch {
+    pub(super) commands: Vec<Write>,
+    pub(super) reply: oneshot::Sender<Vec<Result<Done, StoreError>>>,
+}
+
+impl Job for Batch {
+    fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Answer {
+        let results: Vec<_> = self.commands.iter().map(|command| tx.attempt(|tx| execute(tx, command))).collect();
+        let reply = self.reply;
+        Box::new(move |committed| {
+            let results = match committed {
+                Ok(()) => results,
+                Err(error) => results.into_iter().map(|_| Err(error.clone())).collect(),
+            };
+            drop(reply.send(results));
+        })
+    }
+
+    fn refuse(self: Box<Self>, error: StoreError) {
+        let results = self.commands.iter().map(|_| Err(error.clone())).collect();
+        drop(self.reply.send(results));
+    }
+}
+
+fn execute(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
+    let done = match command {
+        Write::Accept(intake) => accept::accept(tx, intake)?,
+        Write::Begin(begin) => Done::Begun(queue::begin(tx, begin)?),
+        Write::Settle(settled) => Done::Settled(settle::settle(tx, settled)?),
+        Write::PutDestination(put) => Done::Destination(destinations::put(tx, put)?),
+        Write::RemoveDestination { org, destination, now_ms } => Done::Changed(destinations::remove(tx, org, *destination, *now_ms)?),
+        Write::Hold { destination, action_id, scope, why, now_ms } => {
+            Done::Changed(settle::hold(tx, *destination, action_id.as_ref(), *scope, why, *now_ms)?)
+        }
+        Write::Release { org, destination, now_ms } => Done::Changed(settle::release(tx, org, *destination, *now_ms)?),
+        Write::Repair(repair) => Done::Repaired(settle::repair(tx, repair)?),
+        Write::Suppress { org, persons, now_ms } => Done::Changed(settle::suppress(tx, org, persons, *now_ms)?),
+        Write::Reserve { quota, limits, now_ms } => Done::Reserved(queue::reserve(tx, quota, limits, *now_ms)?),
+    };
+    let org_of = |id| destinations::stored(tx.conn, id).ok().flatten().map(|s| s.destination.org);
+    tx.note(audited(command, &done, org_of), command.now_ms());
+    Ok(done)
+}
+
+/// A job and how many rows it brings.
+pub(super) struct Waiting {
+    pub(super) job: Box<dyn Job>,
+    pub(super) rows: usize,
+}
+
+/// Where jobs are handed in. Full: refused at once.
+pub(super) struct Inbox {
+    sender: SyncSender<Waiting>,
+    rows: Arc<AtomicUsize>,
+    most_rows: usize,
+}
+
+impl Inbox {
+    /// A channel for `jobs` jobs with `most_rows` rows together (one larger job passes when nothing waits).
+    pub(super) fn new(jobs: usize, most_rows: usize) -> (Self, Receiver<Waiting>, Arc<AtomicUsize>) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(jobs);
+        let rows = Arc::new(AtomicUsize::new(0));
+        (Self { sender, rows: rows.clone(), most_rows }, receiver, rows)
+    }
+
+    pub(super) fn hand_in(&self, job: Box<dyn Job>, rows: usize) {
+        let before = self.rows.fetch_add(rows, Ordering::AcqRel);
+        if before > 0 && before + rows > self.most_rows {
+            self.rows.fetch_sub(rows, Ordering::AcqRel);
+            return job.refuse(StoreError::Busy);
+        }
+        if let Err(error) = self.sender.try_send(Waiting { job, rows }) {
+            let (why, waiting) = match error {
+                std::sync::mpsc::TrySendError::Full(waiting) => (StoreError::Busy, waiting),
+                std::sync::mpsc::TrySendError::Disconnected(waiting) => (ended(), waiting),
+            };
+            self.rows.fetch_sub(rows, Ordering::AcqRel);
+            waiting.job.refuse(why);
+        }
+    }
+}
+
+pub(super) fn ended() -> StoreError {
+    StoreError::Unavailable("its writer has ended".to_owned())
+}
+
+/// The writer's thread.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) jobs: Receiver<Waiting>,
+    pub(super) rows: Arc<AtomicUsize>,
+    pub(super) chain: i64,
+    pub(super) audit_key: AuditKey,
+    pub(super) checkpointer: Checkpointer,
+}
+
+impl Writer {
+    /// Works until nobody can hand anything in any more.
+    pub(super) fn work(self) {
+        while let Ok(first) = self.jobs.recv() {
+            let mut rows = first.rows;
+            let mut group = vec![first.job];
+            while rows < ROWS_PER_COMMIT
+                && let Ok(next) = self.jobs.try_recv()
+            {
+                rows += next.rows;
+                group.push(next.job);
+            }
+            self.rows.fetch_sub(rows, Ordering::AcqRel);
+            self.commit(group);
+            self.checkpointer.after_commit(&self.conn);
+        }
+        self.checkpointer.close(&self.conn);
+    }
+
+    fn commit(&self, group: Vec<Box<dyn Job>>) {
+        let mut tx = match Tx::begin(&self.conn) {
+            Ok(tx) => tx,
+            Err(error) => return group.into_iter().for_each(|job| job.refuse(error.clone())),
+        };
+        let answers: Vec<_> = group.into_iter().map(|job| job.run(&mut tx)).collect();
+        let committed = self.finish(&mut tx);
+        if committed.is_err() && !self.conn.is_autocommit() {
+            // What cannot be rolled back is rolled back by the next one to open the file.
+            drop(self.conn.execute_batch("ROLLBACK"));
+        }
+        for answer in answers {
+            answer(committed.clone());
+        }
+    }
+
+    fn finish(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let (entries, at_ms) = tx.finish()?;
+        if !entries.is_empty() {
+            self.link(entries, at_ms)?;
+        }
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn link(&self, entries: Vec<audit::Entry>, at_ms: i64) -> Result<(), StoreError> {
+        let mut read =
+            self.conn.prepare_cached("SELECT position, mac FROM audit_links WHERE writer = ?1 ORDER BY position DESC LIMIT 1")?;
+        let head = read.query_row([self.chain], |r| Ok(Head { writer: self.chain, position: r.get(0)?, mac: r.get(1)? })).optional()?;
+        let link = audit::link(&self.audit_key, head.unwrap_or_else(|| Head::start(self.chain)), entries, at_ms);
+        let text = serde_json::to_string(&link.entries).map_err(|_| damaged("an audit entry"))?;
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        insert.execute(params![link.writer, link.position, link.at_ms, text, link.digest, link.previous, link.mac])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! One suite of small cases run over every store. A further store joins by a factory in `store/fixture.rs` and a line here.
+
+#![expect(unreachable_pub, reason = "modules of one test, not of a library")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "store/accepting.rs"]
+mod accepting;
+#[path = "store/differential.rs"]
+mod differential;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/queueing.rs"]
+mod queueing;
+#[path = "store/showing.rs"]
+mod showing;
+#[path = "store/sqlite_only.rs"]
+mod sqlite_only;
+
+/// Every case over every store.
+macro_rules! conformance {
+    ($($module:ident :: { $($case:ident),* $(,)? })*) => {
+        mod model {
+            $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::model().await).await })*)*
+        }
+        mod sqlite {
+            $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::sqlite().await).await })*)*
+        }
+    };
+}
+
+conformance! {
+    accepting::{
+        the_same_conversion_is_captured_once,
+        other_content_is_reported_and_changes_nothing,
+        a_restatement_becomes_a_revision_and_supersedes_what_was_not_sent,
+        restating_back_to_the_first_value_is_a_restatement_too,
+        adjustments_count_by_their_time_in_any_order,
+        an_adjustment_needs_its_original,
+        a_retraction_is_zero_in_the_same_currency,
+        a_revision_waits_for_an_older_one_that_was_sent,
+        a_dead_letter_gives_way_to_a_newer_revision,
+        a_transaction_id_has_one_owner,
+        a_further_destination_gets_a_delivery_and_the_others_none,
+        suppressed_people_are_not_captured,
+        adjustments_of_suppressed_people_are_not_sent,
+        another_organizations_destination_is_refused_whole,
+    }
+    queueing::{
+        the_earliest_due_rows_are_claimed_first_up_to_the_limit,
+        a_claimed_row_is_not_claimed_again,
+        nothing_is_claimed_while_paused_disabled_or_removed,
+        a_settle_with_a_lost_lease_changes_nothing,
+        begin_records_nothing_if_a_row_was_lost,
+        recovery_queues_unsent_rows_and_retries_sent_ones,
+        recovery_knows_gone_workers_and_leaves_others_alone,
+        a_hold_stops_what_waits_and_what_comes_and_release_lifts_it,
+        a_held_action_holds_only_its_rows,
+        verdicts_are_asked_for_when_due_and_settle_their_rows,
+        suppression_stops_rows_in_every_open_state,
+        dead_letters_are_replayed_at_a_rate_or_given_up,
+        removal_stops_open_rows_and_leaves_none_without_an_end,
+        an_account_with_deliveries_stays,
+        a_quota_is_shared,
+        one_failing_command_leaves_its_neighbours_alone,
+    }
+    showing::{
+        pages_follow_each_other_in_both_directions,
+        lists_are_filtered_by_state_order_id_and_change,
+        the_status_counts_states_holds_and_value_at_risk,
+        the_sum_closes,
+        tenants_are_walls,
+        the_audit_log_holds_and_names_acts_not_people,
+        dead_letters_are_filtered_and_show_their_history,
+    }
+}
