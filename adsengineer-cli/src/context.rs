@@ -136,7 +136,7 @@ impl Context {
         let current = parse_key(current.expose()).map_err(|e| bad(&e))?;
         let previous = self.settings.secret("encryption_previous_keys").unwrap_or_else(|| Secret::new(String::new()));
         let previous: Result<Vec<_>, _> = previous.expose().split(',').map(str::trim).filter(|k| !k.is_empty()).map(parse_key).collect();
-        Ok(Vault::new(current, previous.map_err(|e| bad(&e))?))
+        Ok(Vault::new(&current, &previous.map_err(|e| bad(&e))?))
     }
 
     /// Where the key is kept when none is configured.

@@ -123,6 +123,11 @@ fn enabled() -> bool {
 }
 
 impl DestinationSpec {
+    /// The name of a destination that was not given one: kind and account.
+    pub fn default_name(&self) -> String {
+        format!("{}-{}", self.kind, self.customer_id.digits())
+    }
+
     /// The platform's id for the conversion action called `name`; a name that is itself a known id stands for itself.
     pub fn action_id(&self, name: &str) -> Option<&str> {
         self.actions.get(name).or_else(|| self.actions.values().find(|id| *id == name)).map(String::as_str)

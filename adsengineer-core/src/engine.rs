@@ -9,6 +9,7 @@ mod destinations;
 
 use std::{path::PathBuf, sync::Arc};
 
+use rand::RngExt;
 use zeroize::Zeroizing;
 
 pub use accept::{Batch, Incoming, Refusal, deliveries_for};
@@ -22,7 +23,7 @@ use crate::{
     store::{
         ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Page, Reconciliation, Repair, RepairAction,
         Repaired, Store, StoreError, StoredDestination, UploadView, Write,
-        sqlite::{Migrate, SqliteOptions, SqliteStore},
+        sqlite::{self, Migrate, SqliteStore},
     },
     vault::Vault,
     worker::{Worker, WorkerSettings, lock::FileLiveness},
@@ -98,7 +99,9 @@ pub struct Engine {
 impl Engine {
     /// Opens the database, making it where there is none.
     pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
-        let options = SqliteOptions { migrate: config.migrate, audit_key: config.vault.audit_key(), ..SqliteOptions::default() };
+        // Each process has a chain of its own in the audit log.
+        let chain = rand::rng().random_range(1..i64::MAX);
+        let options = sqlite::Options { migrate: config.migrate, ..sqlite::Options::new(config.vault.audit_key(), chain) };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.database, options)?);
         let connector = GoogleConnector::new(config.vault.clone(), config.google, config.credentials, config.clock.clone());
         Ok(Self {
@@ -166,7 +169,13 @@ impl Engine {
     }
 
     /// Sends dead letters again or gives them up; what became of each, in order.
-    pub async fn repair(&self, caller: &Caller, deliveries: Vec<DeliveryId>, action: RepairAction, note: Option<Arc<str>>) -> Result<Vec<Repaired>, EngineError> {
+    pub async fn repair(
+        &self,
+        caller: &Caller,
+        deliveries: Vec<DeliveryId>,
+        action: RepairAction,
+        note: Option<Arc<str>>,
+    ) -> Result<Vec<Repaired>, EngineError> {
         require(caller, Role::Admin)?;
         let repair = Repair { org: caller.org().clone(), deliveries, action, note, now_ms: self.clock.now_ms() };
         match self.write(Write::Repair(repair)).await? {

@@ -25,11 +25,16 @@ pub mod identity;
 pub mod import;
 pub mod preflight;
 pub mod rate_limit;
+pub mod schedule;
 
 // doors
 pub mod clock;
 pub mod destination;
+#[cfg(all(feature = "sqlite", feature = "http"))]
+pub mod engine;
 #[cfg(feature = "engine")]
 pub mod store;
 #[cfg(feature = "engine")]
 pub mod vault;
+#[cfg(feature = "engine")]
+pub mod worker;

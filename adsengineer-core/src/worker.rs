@@ -178,7 +178,8 @@ impl Worker {
         settings: WorkerSettings,
         seed: u64,
     ) -> Self {
-        let state = Volatile { random: SmallRng::seed_from_u64(seed), last_token: 0, unlocated: HashMap::new(), report: RunReport::default() };
+        let state =
+            Volatile { random: SmallRng::seed_from_u64(seed), last_token: 0, unlocated: HashMap::new(), report: RunReport::default() };
         let progress = watch::Sender::new(Progress::default());
         Self { shared: Arc::new(Shared { store, clock, connector, liveness, settings, state: Mutex::new(state), progress }) }
     }
@@ -195,7 +196,8 @@ impl Worker {
 
     /// Works until the goal is reached or `stop` turns true; what is on its way is finished first.
     pub async fn run_until(&self, goal: Goal, mut stop: watch::Receiver<bool>) -> Result<RunReport, StoreError> {
-        let mut run = Run { shared: &self.shared, tasks: JoinSet::new(), busy: BTreeMap::new(), schedule: Schedule::default(), recover_at_ms: 0 };
+        let mut run =
+            Run { shared: &self.shared, tasks: JoinSet::new(), busy: BTreeMap::new(), schedule: Schedule::default(), recover_at_ms: 0 };
         loop {
             let stopping = *stop.borrow_and_update();
             let agenda = if stopping { Vec::new() } else { run.start_due().await? };

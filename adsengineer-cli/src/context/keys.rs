@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use adsengineer_core::secret::Secret;
-use base64::Engine as _;
-
 use crate::error::{CliError, Exit};
 
 /// The key file of a database.
@@ -37,8 +35,7 @@ fn make(file: &Path) -> Result<Secret<String>, CliError> {
 
 /// A new key in base64.
 pub fn generate() -> Secret<String> {
-    let bytes: [u8; 32] = adsengineer_core::vault::random();
-    Secret::new(base64::engine::general_purpose::STANDARD.encode(bytes))
+    adsengineer_core::vault::generate_key()
 }
 
 /// Writes a file that nobody else may read and that must not be there yet.

@@ -72,7 +72,8 @@ impl GoogleConnector {
                 Secret::new(String::from_utf8_lossy(&opened).into_owned())
             }
             (None, Some(name)) => {
-                let missing = || Why::new("CREDENTIALS_MISSING", &format!("the configuration of this machine has no credentials called `{name}`"));
+                let missing =
+                    || Why::new("CREDENTIALS_MISSING", &format!("the configuration of this machine has no credentials called `{name}`"));
                 self.machine.get(name).cloned().ok_or_else(missing)?
             }
             (None, None) => return Err(Why::new("CREDENTIALS_MISSING", "the destination has no credentials")),
@@ -117,5 +118,10 @@ pub(super) fn finding(outcome: &Outcome) -> CheckFinding {
         Outcome::Hold(_, why) | Outcome::Retry { why, .. } | Outcome::Unknown(why) => why.clone(),
         _ => Why::new("UNREACHABLE", "the destination cannot be used"),
     };
-    CheckFinding { code: why.code.to_string(), blocking: true, reason: why.detail.to_string(), hint: codes::next_action(&why.code).to_owned() }
+    CheckFinding {
+        code: why.code.to_string(),
+        blocking: true,
+        reason: why.detail.to_string(),
+        hint: codes::next_action(&why.code).to_owned(),
+    }
 }

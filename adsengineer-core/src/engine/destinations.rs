@@ -1,7 +1,5 @@
 //! Setting destinations up, trying them, and letting held rows go.
 
-use std::sync::Arc;
-
 use super::{Engine, EngineError, connect, require};
 use crate::{
     destination::{CheckFinding, DestinationSpec},
@@ -83,9 +81,4 @@ fn changed(done: &Done) -> u64 {
         Done::Changed(rows) => *rows,
         _ => 0,
     }
-}
-
-/// The name of a destination made for `account` without one of its own.
-pub fn default_name(spec: &DestinationSpec) -> Arc<str> {
-    format!("{}-{}", spec.kind, spec.customer_id.digits()).into()
 }

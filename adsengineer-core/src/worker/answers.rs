@@ -33,7 +33,8 @@ impl Shared {
         upload: UploadId,
         answer: Answer,
     ) -> Result<(), StoreError> {
-        let rows: Vec<_> = batch.rows.iter().map(|row| Judged { id: row.id, progress: plan::progress(row, limits), part: row.part }).collect();
+        let rows: Vec<_> =
+            batch.rows.iter().map(|row| Judged { id: row.id, progress: plan::progress(row, limits), part: row.part }).collect();
         let answer = self.suspect(destination, answer);
         let now_ms = self.now_ms();
         let settled = self.judge(&rows, &answer, limits);

@@ -29,7 +29,13 @@ pub(super) struct Plan {
 }
 
 /// Plans `claimed` rows of `destination`.
-pub(super) fn plan(destination: &StoredDestination, claimed: Vec<Claimed>, limits: &Limits, connector: &dyn Connector, now_ms: i64) -> Plan {
+pub(super) fn plan(
+    destination: &StoredDestination,
+    claimed: Vec<Claimed>,
+    limits: &Limits,
+    connector: &dyn Connector,
+    now_ms: i64,
+) -> Plan {
     let mut plan = Plan::default();
     let mut groups: BTreeMap<(Arc<str>, i64), Vec<(Claimed, Event)>> = BTreeMap::new();
     for row in claimed {
@@ -73,7 +79,13 @@ fn batches(action_id: &Arc<str>, rows: Vec<(Claimed, Event)>, limit: usize) -> V
 }
 
 /// The event of a row, or the state that the row enters because it may not be sent.
-fn event(destination: &StoredDestination, row: &Claimed, limits: &Limits, connector: &dyn Connector, now_ms: i64) -> Result<Event, Box<Next>> {
+fn event(
+    destination: &StoredDestination,
+    row: &Claimed,
+    limits: &Limits,
+    connector: &dyn Connector,
+    now_ms: i64,
+) -> Result<Event, Box<Next>> {
     let enter = |state, why, hold| Box::new(Next { state, due_ms: None, attempts: row.attempts, round: row.round, why: Some(why), hold });
     let permit = row.consent.permit().map_err(|e| enter(State::Suppressed, Why::new("CONSENT_REQUIRED", &e.to_string()), None))?;
     if deadline_ms(row.occurred_at, limits) < now_ms {

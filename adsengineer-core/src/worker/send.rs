@@ -74,7 +74,13 @@ impl Shared {
     }
 
     /// Sends one batch. Rows that were lost in the meantime are left out, and the rest is rendered anew.
-    async fn deliver(&self, destination: &StoredDestination, door: &Arc<dyn Destination>, lease: Lease, mut batch: Batch) -> Result<(), StoreError> {
+    async fn deliver(
+        &self,
+        destination: &StoredDestination,
+        door: &Arc<dyn Destination>,
+        lease: Lease,
+        mut batch: Batch,
+    ) -> Result<(), StoreError> {
         loop {
             let changed = self.frozen(destination, door, lease, &mut batch).await?;
             let Some(rendered) = changed else { return Ok(()) };
@@ -101,7 +107,13 @@ impl Shared {
     }
 
     /// Renders the batch; rows whose event is no longer what was sent before are held for review.
-    async fn frozen(&self, destination: &StoredDestination, door: &Arc<dyn Destination>, lease: Lease, batch: &mut Batch) -> Result<Option<Rendered>, StoreError> {
+    async fn frozen(
+        &self,
+        destination: &StoredDestination,
+        door: &Arc<dyn Destination>,
+        lease: Lease,
+        batch: &mut Batch,
+    ) -> Result<Option<Rendered>, StoreError> {
         loop {
             if batch.rows.is_empty() {
                 return Ok(None);
@@ -113,8 +125,10 @@ impl Shared {
             if changed.is_empty() {
                 return Ok(Some(rendered));
             }
-            let why = Why::new("BODY_CHANGED", "it would no longer be sent as it was sent before, which the platform would take for a change");
-            let rows: Vec<_> = batch.rows.iter().filter(|row| changed.contains(&row.id)).map(|row| (hold_row(row, &why), row.clone())).collect();
+            let why =
+                Why::new("BODY_CHANGED", "it would no longer be sent as it was sent before, which the platform would take for a change");
+            let rows: Vec<_> =
+                batch.rows.iter().filter(|row| changed.contains(&row.id)).map(|row| (hold_row(row, &why), row.clone())).collect();
             self.settle_unsent(destination, lease, rows).await?;
             keep(batch, |row| !changed.contains(&row.id));
         }
@@ -185,7 +199,13 @@ impl Shared {
     }
 
     /// Holds everything of a destination, or of one of its actions.
-    pub(super) async fn hold(&self, destination: &StoredDestination, action_id: Option<Arc<str>>, scope: HoldScope, why: Why) -> Result<(), StoreError> {
+    pub(super) async fn hold(
+        &self,
+        destination: &StoredDestination,
+        action_id: Option<Arc<str>>,
+        scope: HoldScope,
+        why: Why,
+    ) -> Result<(), StoreError> {
         let now_ms = self.now_ms();
         let command = Write::Hold { destination: destination.id, action_id, scope, why: why.clone(), now_ms };
         if let Done::Changed(rows) = self.one(command).await? {

@@ -37,7 +37,12 @@ impl Shared {
         Ok(())
     }
 
-    async fn ask_one(&self, destination: &StoredDestination, door: &Arc<dyn Destination>, upload: &PendingUpload) -> Result<(), StoreError> {
+    async fn ask_one(
+        &self,
+        destination: &StoredDestination,
+        door: &Arc<dyn Destination>,
+        upload: &PendingUpload,
+    ) -> Result<(), StoreError> {
         let polled = Polled { upload: upload.id, request_id: upload.request_id.clone(), rows: upload.rows.len() };
         let verdict = tokio::time::timeout(self.settings.lease, door.poll(&polled)).await;
         let verdict = verdict.unwrap_or_else(|_| Verdict::NotYet(Some(Why::new("TIMEOUT", "no answer to the question for a verdict"))));

@@ -29,7 +29,10 @@ pub struct ImportTable {
 }
 
 /// Reads the file and hands every setting to `set`.
-pub(super) fn read(path: &Path, mut set: impl FnMut(&'static Key, String, String) -> Result<(), ConfigError>) -> Result<ImportTable, ConfigError> {
+pub(super) fn read(
+    path: &Path,
+    mut set: impl FnMut(&'static Key, String, String) -> Result<(), ConfigError>,
+) -> Result<ImportTable, ConfigError> {
     let shown = path.display().to_string();
     let fault = |reason: String| ConfigError::File { path: shown.clone(), reason };
     let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;

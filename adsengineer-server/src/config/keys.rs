@@ -96,10 +96,10 @@ impl Key {
             Kind::DatabaseUrl => check_database(text),
             Kind::HttpUrl => check_http(text),
             Kind::Key32 => adsengineer_core::vault::parse_key(text).map(|_| ()).map_err(|e| e.to_string()),
-            Kind::Instant => text.parse::<jiff::Timestamp>().map(|_| ()).map_err(|_| "an RFC 3339 instant such as 2026-11-20T12:00:00Z".to_owned()),
-            Kind::Customer => {
-                text.parse::<adsengineer_core::destination::CustomerId>().map(|_| ()).map_err(|e| e.to_string())
+            Kind::Instant => {
+                text.parse::<jiff::Timestamp>().map(|_| ()).map_err(|_| "an RFC 3339 instant such as 2026-11-20T12:00:00Z".to_owned())
             }
+            Kind::Customer => text.parse::<adsengineer_core::destination::CustomerId>().map(|_| ()).map_err(|e| e.to_string()),
         }
     }
 }
@@ -133,7 +133,11 @@ fn is_loopback(host: &str) -> bool {
 /// What to say of an environment variable that looks like ours and is not; `None` if it is known, or nobody's fault.
 pub(super) fn unknown_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix("ADSENGINEER_")?;
-    let injected = rest.ends_with("_SERVICE_HOST") || rest.contains("_SERVICE_PORT") || rest.contains("_PORT_") || rest == "PORT" || rest.ends_with("_PORT");
+    let injected = rest.ends_with("_SERVICE_HOST")
+        || rest.contains("_SERVICE_PORT")
+        || rest.contains("_PORT_")
+        || rest == "PORT"
+        || rest.ends_with("_PORT");
     let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.secret && format!("{}_FILE", k.variable()) == name));
     if injected || known {
         return None;
