@@ -192,7 +192,7 @@ pub async fn dead_letters_are_replayed_at_a_rate_or_given_up(f: Fixture) {
     assert_eq!(done, [Repaired::Done, Repaired::NotDead, Repaired::Done, Repaired::NotDead]);
     let (first, second) = (f.delivery(rows[0]).await, f.delivery(rows[1]).await);
     assert_eq!((first.state, first.attempts, first.history.len()), (State::Retrying, 0, 1));
-    let due = |d: &adsengineer_core::store::DeliveryView| d.next_attempt_at.map(|t| t.as_millisecond());
+    let due = |d: &adsengineer_core::store::DeliveryView| d.next_attempt_at.map(jiff::Timestamp::as_millisecond);
     assert_eq!((due(&first), due(&second)), (Some(NOW + 10), Some(NOW + 110)));
 }
 
