@@ -109,14 +109,24 @@ impl Context {
         self.engine_at(&self.database()?, self.google()?)
     }
 
+    /// Opens the engine and brings the database up to date, whatever the configuration says of that.
+    pub fn engine_migrating(&self) -> Result<Engine, CliError> {
+        self.open(&self.database()?, self.google()?, Migrate::Auto)
+    }
+
     /// Opens the engine on another database, with Google elsewhere.
     pub fn engine_at(&self, database: &Path, google: GoogleSettings) -> Result<Engine, CliError> {
+        let migrate = if self.settings.text("migrate") == Some("check") { Migrate::Check } else { Migrate::Auto };
+        self.open(database, google, migrate)
+    }
+
+    fn open(&self, database: &Path, google: GoogleSettings, migrate: Migrate) -> Result<Engine, CliError> {
         if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e))?;
         }
         let config = EngineConfig {
             database: database.to_owned(),
-            migrate: if self.settings.text("migrate") == Some("check") { Migrate::Check } else { Migrate::Auto },
+            migrate,
             vault: Arc::new(self.vault(database)?),
             clock: self.clock(),
             google,

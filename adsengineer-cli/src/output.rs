@@ -41,6 +41,11 @@ impl Report {
         Self { text: text.into(), json, exit: Exit::Ok }
     }
 
+    /// Nothing more to say: everything has been printed.
+    pub fn silent() -> Self {
+        Self::ok("", Value::Null)
+    }
+
     /// The same with another ending.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
@@ -78,13 +83,13 @@ impl Output {
 
     /// Prints a report and says how the program ends.
     pub fn report(self, report: Report) -> Exit {
-        if self.json {
+        if self.json && !report.json.is_null() {
             let mut json = report.json;
             if let Some(object) = json.as_object_mut() {
                 object.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
             }
             self.line(&json.to_string());
-        } else if !report.text.is_empty() {
+        } else if !self.json && !report.text.is_empty() {
             self.line(report.text.trim_end_matches('\n'));
         }
         report.exit

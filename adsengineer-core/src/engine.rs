@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-pub use accept::{Batch, Incoming, Refusal, deliveries_for};
+pub use accept::{Batch, Incoming, Refusal, deliveries_for, transaction_id};
 pub use connect::{CredentialSources, GoogleConnector};
 
 use crate::{

@@ -180,6 +180,7 @@ codes! {
         AlreadyCapturedDifferent "ALREADY_CAPTURED_DIFFERENT" "the same conversion is already known with other content" "send it as a restatement with --restate";
         SuppressedPerson "SUPPRESSED_PERSON" "the person has withdrawn consent or was erased" "nothing; the row must not be sent";
         OrderIdTaken "ORDER_ID_TAKEN" "another conversion owns this order id" "use one order id per sale and action";
+        OriginalMissing "ORIGINAL_MISSING" "the conversion that this row changes was not captured here" "upload the conversion itself first, or restate it with --restate";
         UnknownAction "UNKNOWN_ACTION" "the destination has no such conversion action" "give --action 'Name=ID', or add it to the destination";
     }
     "warning" {

@@ -16,6 +16,13 @@ pub struct OrgId(Arc<str>);
 #[error("`{0}` is not an organization name: use 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit")]
 pub struct InvalidOrgId(String);
 
+impl Default for OrgId {
+    /// The organization of whoever has just one.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
 impl OrgId {
     /// The name as text.
     pub fn as_str(&self) -> &str {

@@ -53,6 +53,19 @@ impl Checked {
         if self.findings.len() < KEPT { self.findings.push((file.to_owned(), finding.clone())) } else { self.omitted += 1 }
     }
 
+    /// Keeps a warning and counts it.
+    pub fn warned(&mut self, file: &str, finding: &Finding) {
+        *self.summary.warnings.entry(finding.code).or_default() += 1;
+        self.keep(file, finding);
+    }
+
+    /// Counts a refused row.
+    pub fn refused(&mut self, code: adsengineer_core::finding::Code) {
+        self.summary.refused += 1;
+        *self.summary.errors.entry(code).or_default() += 1;
+        self.summary.duplicates += u64::from(code == adsengineer_core::finding::Code::DuplicateInFile);
+    }
+
     /// The findings as JSON.
     pub fn json_findings(&self) -> Vec<Value> {
         let one = |(file, finding): &(String, Finding)| {
@@ -110,7 +123,7 @@ pub fn read_all(input: &Input, options: &Options, context: &FileContext, checked
         Err(fault) => return faulted(input, fault, checked),
     };
     if let Some(rejects) = rejects {
-        rejects.start(reader.columns(), reader.parameters_time_zone())?;
+        rejects.begin(reader.columns(), reader.parameters_time_zone())?;
     }
     loop {
         let row = match reader.next() {
@@ -163,7 +176,8 @@ impl RejectsFile {
         path.map(|path| Self { path: path.clone(), writer: None })
     }
 
-    fn start(&mut self, columns: &[Box<str>], zone: Option<&str>) -> Result<(), CliError> {
+    /// Begins the file, when the header of the original is known.
+    pub fn begin(&mut self, columns: &[Box<str>], zone: Option<&str>) -> Result<(), CliError> {
         if self.writer.is_none() {
             let file = std::fs::File::create(&self.path).map_err(|e| self.failed(&e))?;
             self.writer = Some(Rejects::new(file, columns, zone).map_err(|e| self.failed(&e))?);
@@ -174,6 +188,12 @@ impl RejectsFile {
     /// Writes a refused row.
     pub fn write(&mut self, row: &adsengineer_core::import::Row<'_>) -> Result<(), CliError> {
         let written = self.writer.as_mut().map(|writer| writer.write(row));
+        written.transpose().map(|_| ()).map_err(|e| self.failed(&e))
+    }
+
+    /// Writes a row that was refused after it was read.
+    pub fn write_cells(&mut self, cells: &[Box<str>], finding: &Finding) -> Result<(), CliError> {
+        let written = self.writer.as_mut().map(|writer| writer.write_cells(cells, finding));
         written.transpose().map(|_| ()).map_err(|e| self.failed(&e))
     }
 

@@ -1,5 +1,6 @@
 //! `reconcile`: what came in against what became of it.
 
+use adsengineer_core::store::Reconciliation;
 use serde_json::json;
 
 use crate::{
@@ -22,6 +23,11 @@ pub async fn run(_: &Args, context: &Context) -> Result<Report, CliError> {
         "captured": sum.captured, "states": states, "closes": closes,
         "rows": sum.rows, "refused": sum.refused, "denied": sum.denied, "duplicates": sum.duplicates, "conversions": sum.conversions,
     });
+    Ok(Report::ok(text(&sum), json).exit(if closes { Exit::Ok } else { Exit::Differences }))
+}
+
+/// The sum, for people.
+pub fn text(sum: &Reconciliation) -> String {
     let rows = sum.states.iter().map(|(state, n)| vec![state.as_str().to_owned(), n.to_string()]);
     let mut text = table(&["state", "deliveries"], rows);
     text += &format!(
@@ -29,10 +35,10 @@ pub async fn run(_: &Args, context: &Context) -> Result<Report, CliError> {
         sum.rows, sum.refused, sum.denied, sum.duplicates, sum.conversions
     );
     let found: u64 = sum.states.values().sum();
-    text += &if closes {
+    text += &if sum.closes() {
         format!("the sum closes: {} deliveries captured, {found} accounted for", sum.captured)
     } else {
         format!("THE SUM DOES NOT CLOSE: {} deliveries captured, {found} accounted for; keep the database as it is and look at `adsengineer doctor`", sum.captured)
     };
-    Ok(Report::ok(text, json).exit(if closes { Exit::Ok } else { Exit::Differences }))
+    text
 }

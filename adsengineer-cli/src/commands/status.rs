@@ -76,7 +76,8 @@ fn credentials(status: &DestinationStatus) -> &'static str {
     }
 }
 
-fn text(all: &[DestinationStatus]) -> String {
+/// Where destinations stand, for people.
+pub fn text(all: &[DestinationStatus]) -> String {
     if all.is_empty() {
         return "no destinations yet; `adsengineer upload FILE --to google …` or `adsengineer destination add` makes one".to_owned();
     }

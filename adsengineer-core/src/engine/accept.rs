@@ -176,7 +176,7 @@ pub fn deliveries_for(action: &Arc<str>, destinations: &[StoredDestination]) -> 
 }
 
 /// The transaction id, and whether it is the user's own: the order id with the destination's prefix, else the natural key.
-pub(crate) fn transaction_id(spec: &DestinationSpec, order_id: Option<&OrderId>, key: &NaturalKey) -> (Arc<str>, bool) {
+pub fn transaction_id(spec: &DestinationSpec, order_id: Option<&OrderId>, key: &NaturalKey) -> (Arc<str>, bool) {
     match (order_id, &spec.order_id_prefix) {
         (Some(order), Some(prefix)) => (format!("{prefix}{order}").into(), true),
         (Some(order), None) => (order.as_str().into(), true),

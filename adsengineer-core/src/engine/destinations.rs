@@ -57,15 +57,20 @@ impl Engine {
     pub async fn check_destination(&self, caller: &Caller, name: &str) -> Result<(Vec<CheckFinding>, u64), EngineError> {
         require(caller, Role::Admin)?;
         let destination = self.destination(caller, name).await?;
-        let findings = match self.connector.connect(&destination).await {
-            Ok(door) => door.check().await,
-            Err(outcome) => vec![connect::finding(&outcome)],
-        };
+        let findings = self.try_destination(&destination).await;
         if findings.iter().any(|finding| finding.blocking) {
             return Ok((findings, 0));
         }
         let released = self.release(caller, &destination).await?;
         Ok((findings, released))
+    }
+
+    /// Tries a destination's credentials and account, and changes nothing.
+    pub async fn try_destination(&self, destination: &StoredDestination) -> Vec<CheckFinding> {
+        match self.connector.connect(destination).await {
+            Ok(door) => door.check().await,
+            Err(outcome) => vec![connect::finding(&outcome)],
+        }
     }
 
     /// The stored credentials of a destination, opened; only for showing what kind they are.

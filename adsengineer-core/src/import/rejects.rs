@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::finding::Finding;
+
 use super::{
     header::REJECT_COLUMNS,
     reader::{Row, RowKind},
@@ -43,8 +45,20 @@ impl<W: Write> Rejects<W> {
         for index in 0..self.columns {
             self.writer.write_field(row.raw.cell(index))?;
         }
+        self.write_reasons(row.number, first, findings)
+    }
+
+    /// Writes a row that was refused after it was read, for one reason.
+    pub fn write_cells(&mut self, cells: &[Box<str>], finding: &Finding) -> Result<(), RejectsFailed> {
+        for index in 0..self.columns {
+            self.writer.write_field(cells.get(index).map_or("", |cell| cell))?;
+        }
+        self.write_reasons(finding.row.unwrap_or(0), finding, std::slice::from_ref(finding))
+    }
+
+    fn write_reasons(&mut self, row: u64, first: &Finding, findings: &[Finding]) -> Result<(), RejectsFailed> {
         let joined = |texts: Vec<&str>| texts.join("; ");
-        self.writer.write_field(row.number.to_string())?;
+        self.writer.write_field(row.to_string())?;
         self.writer.write_field(first.code.as_str())?;
         self.writer.write_field(joined(findings.iter().map(|finding| &*finding.reason).collect()))?;
         self.writer.write_field(joined(findings.iter().map(|finding| &*finding.hint).collect()))?;

@@ -1,0 +1,42 @@
+//! `migrate`: bring the database up to date.
+
+use adsengineer_core::store::sqlite::{MigrationStatus, migration_status};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    error::CliError,
+    output::{Report, table},
+};
+
+/// Bring the database up to date.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "An older database is copied beside itself first. A newer one is refused and stays as it is.")]
+pub struct Args {
+    /// Only show which migrations the database has
+    #[arg(long)]
+    status: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
+    let database = context.database()?;
+    let before = migration_status(&database)?;
+    let pending = before.iter().filter(|m| !m.applied).count();
+    if args.status || args.dry_run {
+        return Ok(report(&before, &format!("{} has {pending} migrations to go", database.display()), pending, &database));
+    }
+    context.engine_migrating()?;
+    let after = migration_status(&database)?;
+    let text = if pending == 0 { "already up to date".to_owned() } else { format!("applied {pending} migrations") };
+    Ok(report(&after, &format!("{}: {text}", database.display()), 0, &database))
+}
+
+fn report(all: &[MigrationStatus], text: &str, pending: usize, database: &std::path::Path) -> Report {
+    let row = |m: &MigrationStatus| vec![m.number.to_string(), m.name.to_owned(), if m.applied { "applied" } else { "pending" }.to_owned()];
+    let table = table(&["number", "name", "state"], all.iter().map(row));
+    Report::ok(format!("{table}\n{text}"), json!({"database": database, "migrations": all, "pending": pending}))
+}

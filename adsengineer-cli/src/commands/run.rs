@@ -1,0 +1,170 @@
+//! Running the worker from the command line, and what its report means for the exit code.
+
+use std::time::Duration;
+
+use adsengineer_core::{
+    destination::google::codes,
+    engine::Engine,
+    id::DestinationId,
+    outcome::HoldScope,
+    worker::{DestinationReport, Goal, Progress, RunReport, WorkerSettings},
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::views;
+use crate::{
+    context::Context,
+    error::{CliError, Exit},
+};
+
+/// Waits that `upload` and `work` sit out.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A stop signal that Ctrl-C or SIGTERM gives.
+pub fn stop_signal() -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        let _nobody_left = sender.send(true);
+        // A second signal does not wait for anybody.
+        wait_for_signal().await;
+        std::process::exit(i32::from(Exit::Interrupted as u8));
+    });
+    receiver
+}
+
+async fn wait_for_signal() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _unavailable = tokio::signal::ctrl_c().await;
+}
+
+/// Works on `only` until the goal, with a progress bar over `expected` rows.
+pub async fn work(
+    context: &Context,
+    engine: &Engine,
+    only: Vec<DestinationId>,
+    goal: Goal,
+    expected: u64,
+    stop: watch::Receiver<bool>,
+) -> Result<RunReport, CliError> {
+    let settings = WorkerSettings { only: Some(only), ..engine.worker_settings().clone() };
+    let worker = engine.worker(settings)?;
+    let bar = context.out.bar(expected, "sending");
+    let mut progress = worker.progress();
+    let shown = bar.clone();
+    let drawing = tokio::spawn(async move {
+        while progress.changed().await.is_ok() {
+            let Progress { delivered, awaiting, dead, held, suppressed, .. } = *progress.borrow_and_update();
+            shown.set_position(delivered + awaiting + dead + held + suppressed);
+        }
+    });
+    let report = worker.run_until(goal, stop).await;
+    drawing.abort();
+    bar.finish_and_clear();
+    Ok(report?)
+}
+
+/// The exit code that a run deserves: what must be put right first, then what is down, then what was refused.
+pub fn exit(report: &RunReport, refused: bool, stopped: bool) -> Exit {
+    let any = |wanted: fn(&DestinationReport) -> bool| report.destinations.values().any(wanted);
+    if stopped {
+        Exit::Interrupted
+    } else if any(|d| holds(d, |scope| scope == HoldScope::Credentials)) {
+        Exit::Auth
+    } else if any(|d| holds(d, |_| true)) {
+        Exit::Config
+    } else if any(|d| d.quota_paused_until_ms.is_some() && d.last_error.as_ref().is_none_or(|why| is_quota(&why.code))) {
+        Exit::Quota
+    } else if any(|d| d.breaker_open || (d.next_due_ms.is_some() && d.last_error.is_some())) {
+        Exit::Unavailable
+    } else if refused || report.progress.dead > 0 {
+        Exit::Refused
+    } else {
+        Exit::Ok
+    }
+}
+
+fn holds(destination: &DestinationReport, wanted: impl Fn(HoldScope) -> bool) -> bool {
+    destination.hold.iter().chain(&destination.holds).any(|hold| wanted(hold.scope))
+}
+
+fn is_quota(code: &str) -> bool {
+    code.contains("RESOURCE_EXHAUSTED") || code.contains("QUOTA") || code.contains("RESOURCE_TEMPORARILY_EXHAUSTED")
+}
+
+/// A run as JSON.
+pub fn to_json(report: &RunReport) -> Value {
+    let p = report.progress;
+    let time = |ms: Option<i64>| ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let destinations: Vec<_> = report
+        .destinations
+        .values()
+        .map(|d| {
+            json!({
+                "name": d.name, "holds": d.holds, "breaker_open": d.breaker_open, "paused_until": time(d.quota_paused_until_ms),
+                "next_due_at": time(d.next_due_ms), "next_verdict_at": time(d.next_poll_ms), "last_error": d.last_error, "dead": d.dead,
+            })
+        })
+        .collect();
+    json!({
+        "sent": p.sent, "delivered": p.delivered, "awaiting_confirmation": p.awaiting, "retrying": p.retrying, "held": p.held,
+        "dead": p.dead, "suppressed": p.suppressed, "destinations": destinations, "warnings": report.warnings,
+    })
+}
+
+/// A run for people: counts, what stands in the way, and what to do next.
+pub fn text(report: &RunReport) -> String {
+    let p = report.progress;
+    let mut lines = Vec::new();
+    let counts = [(p.delivered, "delivered"), (p.awaiting, "taken, verdict to come"), (p.dead, "dead"), (p.held, "held"), (p.suppressed, "stopped")];
+    let counts: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    lines.push(if counts.is_empty() { "nothing was due".to_owned() } else { counts.join(", ") });
+    for d in report.destinations.values() {
+        for hold in &d.holds {
+            lines.push(format!("{}: held because {}: {}", d.name, hold.why.code, hold.why.detail));
+            lines.push(format!("  → {}; then `adsengineer work`", codes::next_action(&hold.why.code)));
+        }
+        for (code, n) in &d.dead {
+            lines.push(format!("{}: {n} dead because {code}: {}", d.name, codes::next_action(code)));
+        }
+        if d.breaker_open {
+            let why = d.last_error.as_ref().map_or_else(String::new, |why| format!(" ({}: {})", why.code, why.detail));
+            lines.push(format!("{}: the platform fails{why}; it is safe to run `adsengineer work` later", d.name));
+        } else if let Some(until) = d.quota_paused_until_ms {
+            lines.push(format!("{}: the platform asked for a pause until {}; run `adsengineer work` then", d.name, views::local_ms(until)));
+        } else if let (Some(at), Some(why)) = (d.next_due_ms, &d.last_error) {
+            lines.push(format!("{}: rows wait for another attempt at {} ({}: {})", d.name, views::local_ms(at), why.code, why.detail));
+        }
+    }
+    if p.dead > 0 {
+        lines.push("`adsengineer dlq list` shows the dead letters and what to do".to_owned());
+    }
+    lines.extend(report.warnings.iter().map(|warning| format!("the platform remarks: {warning}")));
+    let awaiting: Vec<i64> = report.destinations.values().filter_map(|d| d.next_poll_ms).collect();
+    if let Some(first) = awaiting.iter().min() {
+        lines.push(format!("{} sent, {} await the platform's verdict, first answer after {}; run `adsengineer work` then", p.sent, p.awaiting, clock(*first)));
+    }
+    lines.join("\n")
+}
+
+fn clock(ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
+    at.strftime("%H:%M").to_string()
+}
+
+/// The goal of `--wait`, of `--once`, or of neither.
+pub fn goal(wait: Option<Duration>, once: bool, engine: &Engine) -> Goal {
+    match wait {
+        Some(wait) => Goal::Final { deadline: engine.clock().now().saturating_add(jiff::SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(jiff::Timestamp::MAX) },
+        None if once => Goal::Settled { patience: Duration::ZERO },
+        None => Goal::Settled { patience: PATIENCE },
+    }
+}
