@@ -40,7 +40,7 @@ impl Caller {
             ("refresh_token", text("refresh_token")),
         ];
         let answer: Value = self.http.post(text("token_uri")).form(&form).send().await.unwrap().json().await.unwrap();
-        self.token = answer["access_token"].as_str().unwrap().to_owned();
+        answer["access_token"].as_str().unwrap().clone_into(&mut self.token);
     }
 
     /// An ingest request; sending it is left to the test.
@@ -101,7 +101,7 @@ pub(crate) fn event(id: usize) -> Value {
 }
 
 /// A valid request with these events.
-pub(crate) fn request(events: Vec<Value>) -> Value {
+pub(crate) fn request(events: &[Value]) -> Value {
     json!({
         "destinations": [{
             "operatingAccount": { "accountType": "GOOGLE_ADS", "accountId": ACCOUNT },
@@ -115,5 +115,5 @@ pub(crate) fn request(events: Vec<Value>) -> Value {
 
 /// A valid request with this many events.
 pub(crate) fn request_of(count: usize) -> Value {
-    request((0..count).map(event).collect())
+    request(&(0..count).map(event).collect::<Vec<_>>())
 }

@@ -132,7 +132,7 @@ async fn resending_until_taken_loses_and_doubles_nothing_whatever_the_faults() {
         .until(500);
     let caller = Caller::with(SandboxOptions { faults, ..SandboxOptions::default() }).await;
     for id in 0..50 {
-        let body = crate::client::request(vec![crate::client::event(id)]).to_string();
+        let body = crate::client::request(&[crate::client::event(id)]).to_string();
         loop {
             let Ok(answer) = caller.request(body.clone()).send().await else { continue };
             if answer.json::<Value>().await.is_ok_and(|answer| answer["requestId"].is_string()) {

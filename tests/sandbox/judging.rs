@@ -225,7 +225,7 @@ async fn click_ids_can_ask_for_a_refusal_until_that_is_switched_off() {
     let caller = Caller::new().await;
     let mut events: Vec<_> = (0..4).map(event).collect();
     events[3]["adIdentifiers"]["gclid"] = json!("sandbox-400-INVALID_AD_IDENTIFIER_FOR_ACCOUNT-7");
-    let body = request(events);
+    let body = request(&events);
     let expected = ("events.events[3].ad_identifiers.gclid".to_owned(), "INVALID_AD_IDENTIFIER_FOR_ACCOUNT".to_owned());
     assert_eq!(refused(&caller, &body).await, [expected]);
     caller.sandbox.set_click_verdicts(false);

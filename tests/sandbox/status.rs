@@ -38,7 +38,7 @@ async fn some_failed_events_make_a_partial_success_with_their_places() {
     let mut events: Vec<_> = (0..5).map(event).collect();
     events[1]["consent"] = json!({ "adUserData": "CONSENT_DENIED" });
     events[3]["adIdentifiers"]["gclid"] = json!("sandbox-INVALID_GCLID-1");
-    let verdict = caller.verdict(&caller.take(&request(events)).await).await;
+    let verdict = caller.verdict(&caller.take(&request(&events)).await).await;
     assert_eq!(verdict["requestStatus"], "PARTIAL_SUCCESS");
     let counts = json!([
         { "recordCount": "1", "reason": "PROCESSING_ERROR_REASON_DENIED_CONSENT", "recordIndices": [1] },
@@ -101,7 +101,7 @@ async fn a_repeat_is_one_conversion_and_another_value_overwrites_it() {
     let mut restated = event(0);
     restated["conversionValue"] = json!(7);
     restated["adIdentifiers"]["gclid"] = json!("another");
-    caller.take(&request(vec![restated])).await;
+    caller.take(&request(&[restated])).await;
     let counters = caller.sandbox.counters();
     assert_eq!((counters.conversions, counters.repeated, counters.repeated_changed, counters.overwritten), (2, 2, 0, 1));
     let kept = &caller.sandbox.accepted()[0];
@@ -142,14 +142,14 @@ async fn hashes_are_shown_as_they_came() {
     let mut with_user = event(0);
     with_user.as_object_mut().unwrap().remove("adIdentifiers");
     with_user["userData"] = json!({ "userIdentifiers": [{ "emailAddress": HASH }] });
-    caller.take(&request(vec![with_user])).await;
+    caller.take(&request(&[with_user])).await;
     assert_eq!(caller.sandbox.accepted()[0].identifiers, [HASH]);
 }
 
 #[tokio::test]
 async fn quick_mode_counts_and_confirms_without_judging() {
     let caller = Caller::with(SandboxOptions { quick: true, ..SandboxOptions::default() }).await;
-    let id = caller.take(&request(vec![json!({ "anything": 1 }), json!({})])).await;
+    let id = caller.take(&request(&[json!({ "anything": 1 }), json!({})])).await;
     assert_eq!(caller.verdict(&id).await["eventsIngestionStatus"]["recordCount"], "2");
     assert_eq!(caller.sandbox.counters().events_accepted, 2);
     assert!(caller.sandbox.accepted().is_empty());

@@ -32,7 +32,7 @@ pub(super) fn is_currency(code: &str) -> bool {
 pub(super) fn hash(text: &str, encoding: Encoding) -> Result<(), BadHash> {
     match encoding {
         Encoding::Base64 => base64(text),
-        Encoding::Hex | Encoding::EncodingUnspecified => {
+        Encoding::Hex | Encoding::Unspecified => {
             if !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
                 Err(BadHash::Hex)
             } else if text.len() == 64 {
@@ -48,7 +48,7 @@ pub(super) fn hash(text: &str, encoding: Encoding) -> Result<(), BadHash> {
 fn base64(text: &str) -> Result<(), BadHash> {
     let letters = text.trim_end_matches('=');
     let plain = letters.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
-    if !plain || text.len() % 4 != 0 || text.len() - letters.len() > 2 {
+    if !plain || !text.len().is_multiple_of(4) || text.len() - letters.len() > 2 {
         Err(BadHash::Base64)
     } else if letters.len() == 43 {
         Ok(())

@@ -70,17 +70,12 @@ async fn retrieve_status(State(world): State<Arc<World>>, headers: HeaderMap, Qu
     let id = query.get("requestId").or_else(|| query.get("request_id")).map(String::as_str).unwrap_or_default();
     let mut state = world.state();
     let (indices, located) = (state.options.record_indices, !state.options.omit_locations);
-    match state.taken.get_mut(id) {
-        Some(taken) => answer::json(StatusCode::OK, &taken.poll(Instant::now(), indices)),
-        None => {
-            let violation = Violation {
-                field: "request_id".into(),
-                description: "The request ID is unknown.".into(),
-                reason: "INVALID_REQUEST_ID".into(),
-            };
-            answer::violations(&world.fresh_request_id(), &[violation], located)
-        }
+    if let Some(taken) = state.taken.get_mut(id) {
+        return answer::json(StatusCode::OK, &taken.poll(Instant::now(), indices));
     }
+    let violation =
+        Violation { field: "request_id".into(), description: "The request ID is unknown.".into(), reason: "INVALID_REQUEST_ID".into() };
+    answer::violations(&world.fresh_request_id(), &[violation], located)
 }
 
 async fn token(State(world): State<Arc<World>>, form: Result<Form<oauth::Form>, FormRejection>) -> Response {

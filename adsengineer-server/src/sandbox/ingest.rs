@@ -8,7 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::time::Instant;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     options::SandboxOptions,
     status::{Taken, Tally},
     verdict::{self, Later},
-    wire::{Event, PayloadError, Request},
+    wire::{Destination, Event, PayloadError, Request},
     world::{State, World},
 };
 
@@ -72,7 +72,7 @@ impl State {
 
     fn count_for(
         &mut self,
-        (destination, text): &(super::wire::Destination, &serde_json::value::RawValue),
+        (destination, text): &(Destination, &RawValue),
         request: &Request<'_>,
         failures: &[Option<Cow<'static, str>>],
     ) -> Tally {
@@ -99,7 +99,7 @@ impl State {
         tally
     }
 
-    fn take(&mut self, action: &(String, String), event: &Event<'_>, raw: &serde_json::value::RawValue) -> Option<Cow<'static, str>> {
+    fn take(&mut self, action: &(String, String), event: &Event<'_>, raw: &RawValue) -> Option<Cow<'static, str>> {
         self.counters.events_accepted += 1;
         match self.ledger.record(action, event, raw) {
             Entry::New => None,

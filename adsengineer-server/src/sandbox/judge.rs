@@ -2,6 +2,8 @@
 //!
 //! Written from the published messages and reasons, apart from the core's own rules: what one side gets wrong, the other shows.
 
+mod destination;
+
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
@@ -9,11 +11,10 @@ use jiff::Timestamp;
 use super::{
     answer::Violation,
     format::{self, BadHash},
-    wire::{Account, AccountType, AdIdentifiers, CustomVariable, Destination, Encoding, Event, EventSource, Request, UserIdentifier},
+    wire::{AdIdentifiers, CustomVariable, Encoding, Event, EventSource, Request, UserIdentifier},
 };
 
 const MAX_EVENTS: usize = 2000;
-const MAX_DESTINATIONS: usize = 10;
 const MAX_IDENTIFIERS: usize = 10;
 /// A click id that begins so asks for the `ErrorReason` that follows.
 const ASKED: &str = "sandbox-400-";
@@ -78,69 +79,6 @@ impl Found {
         }
     }
 
-    fn destinations(&mut self, request: &Request<'_>, rules: &Rules) {
-        let count = request.destinations.len();
-        if count == 0 {
-            self.missing("destinations".into());
-        } else if count > MAX_DESTINATIONS {
-            self.add("destinations".into(), format!("{count} destinations; {MAX_DESTINATIONS} is the most."), "TOO_MANY_DESTINATIONS");
-        }
-        let mut references = BTreeSet::new();
-        for (index, (destination, _)) in request.destinations.iter().enumerate() {
-            let place = format!("destinations[{index}]");
-            if let Some(reference) = &destination.reference
-                && !references.insert(reference)
-            {
-                self.add(format!("{place}.reference"), "The reference is used twice.", "DUPLICATE_DESTINATION_REFERENCE");
-            }
-            self.accounts(&place, destination);
-            self.action(&place, destination, rules);
-        }
-    }
-
-    fn accounts(&mut self, place: &str, destination: &Destination) {
-        match &destination.operating_account {
-            None => self.missing(format!("{place}.operating_account")),
-            Some(account) => self.account(&format!("{place}.operating_account"), account, true),
-        }
-        if let Some(account) = &destination.login_account {
-            self.account(&format!("{place}.login_account"), account, false);
-        }
-        if let Some(account) = &destination.linked_account {
-            self.account(&format!("{place}.linked_account"), account, false);
-        }
-    }
-
-    fn account(&mut self, place: &str, account: &Account, must_be_ads: bool) {
-        match account.account_type.or(account.product) {
-            None | Some(AccountType::AccountTypeUnspecified) => self.missing(format!("{place}.account_type")),
-            Some(kind) if must_be_ads && kind != AccountType::GoogleAds => {
-                self.add(format!("{place}.account_type"), "Only Google Ads accounts take these events here.", "INVALID_DESTINATION");
-            }
-            Some(_) => {}
-        }
-        match account.account_id.as_deref() {
-            None | Some("") => self.missing(format!("{place}.account_id")),
-            Some(id) if id.len() != 10 || !format::digits(id) => {
-                self.add(format!("{place}.account_id"), "An account id is ten digits without hyphens.", "INVALID_FORMAT");
-            }
-            Some(_) => {}
-        }
-    }
-
-    fn action(&mut self, place: &str, destination: &Destination, rules: &Rules) {
-        let field = format!("{place}.product_destination_id");
-        let account = destination.operating_account.as_ref().and_then(|account| account.account_id.as_deref()).unwrap_or_default();
-        match destination.product_destination_id.as_deref() {
-            None | Some("") => self.missing(field),
-            Some(id) if !format::digits(id) => self.add(field, "The id must be a number.", "INVALID_FORMAT"),
-            Some(id) if rules.actions.as_ref().is_some_and(|known| !known.contains(&(account.to_owned(), id.to_owned()))) => {
-                self.add(field, "The conversion action does not exist in the account.", "INVALID_CONVERSION_ACTION_ID");
-            }
-            Some(_) => {}
-        }
-    }
-
     fn event(&mut self, place: &Place<'_>, event: &Event<'_>, rules: &Rules) {
         match event.transaction_id.as_deref() {
             None | Some("") => self.missing(place.field("transaction_id")),
@@ -157,7 +95,7 @@ impl Found {
         if event.last_updated_timestamp.as_deref().is_some_and(|time| format::timestamp(time).is_none()) {
             self.add(place.field("last_updated_timestamp"), "The time is not RFC 3339.", "INVALID_FORMAT");
         }
-        if matches!(event.event_source, None | Some(EventSource::EventSourceUnspecified)) {
+        if matches!(event.event_source, None | Some(EventSource::Unspecified)) {
             self.missing(place.field("event_source"));
         }
         self.money(place, event);

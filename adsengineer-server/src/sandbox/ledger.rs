@@ -74,13 +74,11 @@ impl Ledger {
         let (Some(conversions), Some(id)) = (self.actions.get_mut(action), &event.transaction_id) else {
             return Entry::New;
         };
-        match conversions.get_mut(id) {
-            Some(record) => record.repeat(event, raw),
-            None => {
-                conversions.insert(id.clone(), Record::first(event, raw));
-                Entry::New
-            }
+        if let Some(record) = conversions.get_mut(id) {
+            return record.repeat(event, raw);
         }
+        conversions.insert(id.clone(), Record::first(event, raw));
+        Entry::New
     }
 
     /// How many conversions are counted.

@@ -44,10 +44,10 @@ pub(super) fn full_name(reason: &str) -> String {
 
 /// The event's own consent, where it says nothing the request's.
 fn without_consent(own: Consent, default: Consent) -> Option<&'static str> {
-    let said = |consent: Consent| consent.ad_user_data.filter(|status| *status != ConsentStatus::ConsentStatusUnspecified);
+    let said = |consent: Consent| consent.ad_user_data.filter(|status| *status != ConsentStatus::Unspecified);
     match said(own).or_else(|| said(default)) {
-        Some(ConsentStatus::ConsentGranted) => None,
-        Some(ConsentStatus::ConsentDenied) => Some("PROCESSING_ERROR_REASON_DENIED_CONSENT"),
+        Some(ConsentStatus::Granted) => None,
+        Some(ConsentStatus::Denied) => Some("PROCESSING_ERROR_REASON_DENIED_CONSENT"),
         _ => Some("PROCESSING_ERROR_REASON_NO_CONSENT"),
     }
 }

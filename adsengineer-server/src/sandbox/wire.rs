@@ -2,8 +2,15 @@
 //!
 //! Names and types: Data Manager API v1, `IngestEventsRequest` and what it holds.
 
+#![expect(clippy::struct_field_names, reason = "the messages' own names")]
+
+mod values;
+
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
+
+pub(super) use values::{AccountType, ConsentStatus, Encoding, EventSource};
+use values::{CustomerType, CustomerValueBucket};
 
 /// The outermost object. Destinations and events stay text until each is read, so that a fault can name its place.
 #[derive(Deserialize)]
@@ -65,26 +72,6 @@ pub(super) struct Account {
     pub(super) product: Option<AccountType>,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum AccountType {
-    #[serde(alias = "PRODUCT_UNSPECIFIED")]
-    AccountTypeUnspecified,
-    GoogleAds,
-    DisplayVideoPartner,
-    DisplayVideoAdvertiser,
-    DataPartner,
-    GoogleAnalyticsProperty,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Encoding {
-    EncodingUnspecified,
-    Hex,
-    Base64,
-}
-
 #[derive(Deserialize, Clone, Copy, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Consent {
@@ -92,14 +79,6 @@ pub(super) struct Consent {
     pub(super) ad_user_data: Option<ConsentStatus>,
     #[serde(alias = "ad_personalization", rename = "adPersonalization")]
     _ad_personalization: Option<ConsentStatus>,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum ConsentStatus {
-    ConsentStatusUnspecified,
-    ConsentGranted,
-    ConsentDenied,
 }
 
 #[derive(Deserialize)]
@@ -144,18 +123,6 @@ pub(super) struct Event<'a> {
     _user_id: Option<String>,
     #[serde(alias = "additional_event_parameters", rename = "additionalEventParameters")]
     _additional_event_parameters: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum EventSource {
-    EventSourceUnspecified,
-    Web,
-    App,
-    InStore,
-    Phone,
-    Message,
-    Other,
 }
 
 #[derive(Deserialize)]
@@ -220,24 +187,6 @@ struct UserProperties {
     _customer_value_bucket: Option<CustomerValueBucket>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum CustomerType {
-    CustomerTypeUnspecified,
-    New,
-    Returning,
-    Reengaged,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum CustomerValueBucket {
-    CustomerValueBucketUnspecified,
-    Low,
-    Medium,
-    High,
-}
-
 impl<'a> Request<'a> {
     /// Reads a body; the first thing that is not in the message ends it.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, PayloadError> {
@@ -247,7 +196,7 @@ impl<'a> Request<'a> {
             events: each("events", envelope.events)?,
             consent: envelope.consent.unwrap_or_default(),
             validate_only: envelope.validate_only.unwrap_or_default(),
-            encoding: envelope.encoding.filter(|encoding| *encoding != Encoding::EncodingUnspecified),
+            encoding: envelope.encoding.filter(|encoding| *encoding != Encoding::Unspecified),
             encrypted: envelope.encryption_info.is_some(),
         })
     }
