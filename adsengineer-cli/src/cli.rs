@@ -4,7 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        check, completions, config, conversion, demo, destination, dlq, doctor, explain, key, man, migrate, org, reconcile, status, upload, work,
+        check, completions, config, conversion, demo, destination, dlq, doctor, explain, key, man, migrate, org, reconcile, status, upload,
+        work,
     },
     output::Color,
 };

@@ -15,7 +15,7 @@ pub mod man;
 pub mod migrate;
 pub mod org;
 pub mod reconcile;
-pub mod run;
+pub mod running;
 pub mod status;
 pub mod upload;
 pub mod views;

@@ -47,7 +47,8 @@ pub struct Context {
 impl Context {
     /// Reads the configuration.
     pub fn new(global: Global, out: Output) -> Result<Self, CliError> {
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
         let flags = [("org", &global.org), ("database_url", &global.database)];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
         let file = global.config.clone().or_else(|| config_file().filter(|path| path.exists()));
@@ -138,7 +139,8 @@ impl Context {
 
     /// The vault with the configured key, or the one kept beside the database.
     pub fn vault(&self, database: &Path) -> Result<Vault, CliError> {
-        let bad = |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "ENCRYPTION_KEY", format!("the encryption key cannot be used: {e}"));
+        let bad =
+            |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "ENCRYPTION_KEY", format!("the encryption key cannot be used: {e}"));
         let current = match self.settings.secret("encryption_key") {
             Some(text) => text,
             None => keys::beside(database, self.is_development())?,
@@ -161,14 +163,19 @@ impl Context {
     /// Where Google is.
     pub fn google(&self) -> Result<GoogleSettings, CliError> {
         let url = |key: &str| self.settings.text(key).unwrap_or_default().to_owned();
-        Ok(GoogleSettings { data_manager_url: url("google_data_manager_url"), token_url: url("google_token_url"), timeout: self.global.timeout })
+        Ok(GoogleSettings {
+            data_manager_url: url("google_data_manager_url"),
+            token_url: url("google_token_url"),
+            timeout: self.global.timeout,
+        })
     }
 
     /// How deliveries are worked off.
     pub fn worker_settings(&self) -> Result<WorkerSettings, CliError> {
         let bad = |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "CONFIGURATION", e.to_string());
         let s = &self.settings;
-        let backoff = Backoff::try_new(s.duration("retry_base"), s.duration("retry_cap")).map_err(|e| bad(&format!("retry_base, retry_cap: {e}")))?;
+        let backoff =
+            Backoff::try_new(s.duration("retry_base"), s.duration("retry_cap")).map_err(|e| bad(&format!("retry_base, retry_cap: {e}")))?;
         let breaker = breaker::Settings::try_new(s.number("breaker_failures"), s.number("breaker_successes"), s.duration("breaker_open"));
         Ok(WorkerSettings {
             policy: Policy { backoff, attempts: u16::try_from(s.number("retry_attempts")).unwrap_or(u16::MAX), dedupe_window: None },
@@ -196,7 +203,9 @@ fn folder_error(folder: &Path, error: &std::io::Error) -> CliError {
 
 fn strategy() -> Result<impl AppStrategy, CliError> {
     let names = AppStrategyArgs { top_level_domain: "com".into(), author: "adsengineer".into(), app_name: "adsengineer".into() };
-    choose_app_strategy(names).map_err(|e| CliError::new(Exit::Config, "HOME", format!("the home folder is not known: {e}")).hint("set HOME, or give --database and --config"))
+    choose_app_strategy(names).map_err(|e| {
+        CliError::new(Exit::Config, "HOME", format!("the home folder is not known: {e}")).hint("set HOME, or give --database and --config")
+    })
 }
 
 /// The folder that holds the database when no other is configured.

@@ -92,8 +92,9 @@ impl From<EngineError> for CliError {
                 Self::new(Exit::NotFound, "NO_DESTINATION", error.to_string()).hint("`adsengineer destination add` makes one")
             }
             EngineError::NotFound(_) => Self::new(Exit::NotFound, "NOT_FOUND", error.to_string()),
-            EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string())
-                .hint("set ADSENGINEER_ENCRYPTION_KEY to the key that this database was written with; `adsengineer doctor` says where it is kept"),
+            EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string()).hint(
+                "set ADSENGINEER_ENCRYPTION_KEY to the key that this database was written with; `adsengineer doctor` says where it is kept",
+            ),
             EngineError::Lock(_) => Self::new(Exit::Conflict, "LOCK", error.to_string()),
             _ => Self::new(Exit::Internal, "INTERNAL", error.to_string()),
         }

@@ -10,12 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{
-    cli::Cli,
-    context::Context,
-    error::{CliError, Exit},
-    output::Output,
-};
+use crate::{cli::Cli, context::Context, output::Output};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -142,7 +142,11 @@ impl Output {
     pub fn bar(self, total: u64, what: &'static str) -> ProgressBar {
         let hidden = self.quiet || self.json || !std::io::stderr().is_terminal();
         let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let template = if self.color { "{msg:9} {bar:32.cyan} {human_pos}/{human_len} {per_sec} {eta}" } else { "{msg:9} {bar:32} {human_pos}/{human_len} {per_sec} {eta}" };
+        let template = if self.color {
+            "{msg:9} {bar:32.cyan} {human_pos}/{human_len} {per_sec} {eta}"
+        } else {
+            "{msg:9} {bar:32} {human_pos}/{human_len} {per_sec} {eta}"
+        };
         let bar = ProgressBar::with_draw_target(Some(total), target);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
@@ -154,7 +158,7 @@ impl Output {
 /// A table with these headings.
 pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings.to_vec());
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -22,7 +22,9 @@ const SHOWN: usize = 20;
 
 /// Check conversion files without sending anything.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 10 if any row would be refused, 2 if a file cannot be used at all.\n\nExamples:\n  adsengineer check deals.csv\n  adsengineer check deals.csv --map 'Close Date=Conversion Time' --time-zone Europe/Berlin --rejects bad.csv\n  crm-export | adsengineer check -")]
+#[command(
+    after_help = "Exit code 10 if any row would be refused, 2 if a file cannot be used at all.\n\nExamples:\n  adsengineer check deals.csv\n  adsengineer check deals.csv --map 'Close Date=Conversion Time' --time-zone Europe/Berlin --rejects bad.csv\n  crm-export | adsengineer check -"
+)]
 pub struct Args {
     /// Files in Google's templates, CRM exports or JSON lines; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
@@ -84,7 +86,12 @@ impl Checked {
         ordered.sort_by_key(|(_, finding)| finding.severity != Severity::Error);
         let row = |(file, finding): &&(String, Finding)| {
             let place = finding.row.map_or_else(|| file.clone(), |row| format!("{file}:{row}"));
-            vec![place, finding.column.as_deref().unwrap_or("").to_owned(), finding.code.to_string(), format!("{}\n→ {}", finding.reason, finding.hint)]
+            vec![
+                place,
+                finding.column.as_deref().unwrap_or("").to_owned(),
+                finding.code.to_string(),
+                format!("{}\n→ {}", finding.reason, finding.hint),
+            ]
         };
         let mut text = String::new();
         if !ordered.is_empty() {
@@ -107,7 +114,9 @@ fn counts(summary: &Summary) -> String {
 /// One line that says what became of the rows.
 pub fn summary_line(summary: &Summary) -> String {
     let mut line = format!("{} rows: {} good, {} refused", summary.rows, summary.accepted, summary.refused);
-    for (count, what) in [(summary.denied, "without consent"), (summary.skipped, "skipped"), (summary.duplicates, "of the refused duplicates")] {
+    for (count, what) in
+        [(summary.denied, "without consent"), (summary.skipped, "skipped"), (summary.duplicates, "of the refused duplicates")]
+    {
         if count > 0 {
             line += &format!(", {count} {what}");
         }
@@ -116,7 +125,13 @@ pub fn summary_line(summary: &Summary) -> String {
 }
 
 /// Reads a whole file; `row` sees every row. A fault of the file ends it and is kept.
-pub fn read_all(input: &Input, options: &Options, context: &FileContext, checked: &mut Checked, rejects: &mut Option<RejectsFile>) -> Result<(), CliError> {
+pub fn read_all(
+    input: &Input,
+    options: &Options,
+    context: &FileContext,
+    checked: &mut Checked,
+    rejects: &mut Option<RejectsFile>,
+) -> Result<(), CliError> {
     let opened = Reader::open(input.read()?, options, context);
     let mut reader = match opened {
         Ok(reader) => reader,

@@ -44,7 +44,8 @@ fn init(context: &Context) -> Result<Report, CliError> {
     if path.exists() {
         return Err(CliError::new(Exit::Conflict, "CONFIG_EXISTS", format!("{} is there already and stays as it is", path.display())));
     }
-    let failed = |e: std::io::Error| CliError::new(Exit::Config, "CONFIG_NOT_WRITTEN", format!("{} cannot be written: {e}", path.display()));
+    let failed =
+        |e: std::io::Error| CliError::new(Exit::Config, "CONFIG_NOT_WRITTEN", format!("{} cannot be written: {e}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }

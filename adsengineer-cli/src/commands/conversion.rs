@@ -64,12 +64,14 @@ pub fn since_ms(text: &str, now_ms: i64) -> Result<i64, CliError> {
         return Ok(now_ms.saturating_sub(adsengineer_core::delivery::millis(ago)));
     }
     if let Ok(day) = text.parse::<jiff::civil::Date>()
-        && let Ok(start) = day.to_zoned(jiff::tz::TimeZone::system())
+        && let Ok(start) = day.to_zoned_datetime(jiff::tz::TimeZone::system())
     {
         return Ok(start.timestamp().as_millisecond());
     }
     let instant = text.parse::<jiff::Timestamp>();
-    instant.map(|at| at.as_millisecond()).map_err(|_| CliError::usage(format!("`{text}` is not a time: write 2h, 2026-11-20 or 2026-11-20T12:00:00Z")))
+    instant
+        .map(|at| at.as_millisecond())
+        .map_err(|_| CliError::usage(format!("`{text}` is not a time: write 2h, 2026-11-20 or 2026-11-20T12:00:00Z")))
 }
 
 /// Runs the command.
@@ -105,7 +107,14 @@ fn list_table(conversions: &[ConversionView]) -> String {
             Some(reason) => format!("{}: {} ({reason})", d.destination, d.state.as_str()),
             None => format!("{}: {}", d.destination, d.state.as_str()),
         });
-        vec![c.id.to_string(), c.action.to_string(), views::name(c), views::money(c), views::local(c.occurred_at), states.collect::<Vec<_>>().join("\n")]
+        vec![
+            c.id.to_string(),
+            c.action.to_string(),
+            views::name(c),
+            views::money(c),
+            views::local(c.occurred_at),
+            states.collect::<Vec<_>>().join("\n"),
+        ]
     };
     table(&["id", "action", "order or click", "value", "occurred", "deliveries"], conversions.iter().map(row))
 }

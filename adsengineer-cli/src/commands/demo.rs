@@ -23,7 +23,7 @@ use serde_json::json;
 use super::{
     check::{self, Checked},
     import_flags::Input,
-    reconcile, run, status,
+    reconcile, running, status,
     upload::{self, Target},
     views,
 };
@@ -58,16 +58,27 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let file = folder.join("deals.csv");
     let database = folder.join("demo.db");
     if database.exists() {
-        return Err(CliError::new(Exit::Conflict, "DEMO_EXISTS", format!("{} is there already", database.display())).hint("choose an empty folder for --keep"));
+        return Err(CliError::new(Exit::Conflict, "DEMO_EXISTS", format!("{} is there already", database.display()))
+            .hint("choose an empty folder for --keep"));
     }
     let now = context.clock().now();
     std::fs::write(&file, sample::file(now))?;
-    let sandbox = Sandbox::start(SandboxOptions { actions: Some([(ACCOUNT.to_owned(), ACTION.to_owned())].into()), click_verdicts: true, faults: faults(), ..SandboxOptions::default() }).await?;
+    let sandbox = Sandbox::start(SandboxOptions {
+        actions: Some([(ACCOUNT.to_owned(), ACTION.to_owned())].into()),
+        click_verdicts: true,
+        faults: faults(),
+        ..SandboxOptions::default()
+    })
+    .await?;
     let result = play(context, &sandbox, &file, &database).await;
     sandbox.shutdown().await;
     let mut report = result?;
     if let Some(folder) = &args.keep {
-        report.text += &format!("\n\nkept in {}: deals.csv and demo.db; `adsengineer --database sqlite://{} conversion list` looks inside", folder.display(), database.display());
+        report.text += &format!(
+            "\n\nkept in {}: deals.csv and demo.db; `adsengineer --database sqlite://{} conversion list` looks inside",
+            folder.display(),
+            database.display()
+        );
     }
     Ok(report)
 }
@@ -81,7 +92,7 @@ fn faults() -> FaultPlan {
         .at(1, Fault::Unavailable503)
         .at(2, Fault::ResetAfterCommit)
         .at(3, Fault::ExpiredToken401)
-        .at(4, Fault::Quota429 { retry_delay: Duration::from_secs(1) })
+        .at(4, Fault::Quota429 { retry_delay: Some(Duration::from_secs(1)) })
 }
 
 /// The same rules as always, with shorter waits.
@@ -109,11 +120,12 @@ async fn play(context: &Context, sandbox: &Sandbox, file: &Path, database: &Path
 
     out.note("2. Upload it while things go wrong: a 503, a connection that breaks after Google has taken the request, an expired token, a quota\n");
     let mut target = Target::of(stage.destination.clone());
-    let stop = run::stop_signal();
-    let job = upload::Job { input: &input, options: &options, context: &file_context, restate: false, proof: None, total: checked.summary.rows };
+    let stop = running::stop_signal();
+    let job =
+        upload::Job { input: &input, options: &options, context: &file_context, restate: false, proof: None, total: checked.summary.rows };
     let accepted = upload::accept(&job, &stage.engine, &stage.caller, &mut target, context, &mut None, &stop).await?;
     let sent = stage.work(accepted.new).await?;
-    out.note(&format!("{}\n{}\n", accepted.line(), run::text(&sent)));
+    out.note(&format!("{}\n{}\n", accepted.line(), running::text(&sent)));
     out.note(&format!("{}\n", met(&sandbox.counters())));
 
     out.note("3. What could not be delivered is a dead letter with its reason: adsengineer dlq list\n");
@@ -125,7 +137,7 @@ async fn play(context: &Context, sandbox: &Sandbox, file: &Path, database: &Path
     let ids = letters.iter().map(|letter| letter.delivery.id).collect();
     stage.engine.repair(&stage.caller, ids, RepairAction::Replay { every_ms: 0 }, None).await?;
     let again = stage.work(letters.len() as u64).await?;
-    out.note(&format!("{}\n", run::text(&again)));
+    out.note(&format!("{}\n", running::text(&again)));
 
     out.note("5. The same file once more: nothing is sent twice\n");
     let known = upload::accept(&job, &stage.engine, &stage.caller, &mut target, context, &mut None, &stop).await?;
@@ -163,7 +175,7 @@ impl Stage<'_> {
     async fn work(&self, rows: u64) -> Result<adsengineer_core::worker::RunReport, CliError> {
         let deadline = self.engine.clock().now().saturating_add(jiff::SignedDuration::from_secs(10)).unwrap_or(jiff::Timestamp::MAX);
         let never = tokio::sync::watch::Sender::new(false);
-        run::work(self.context, &self.engine, vec![self.destination.id], Goal::Final { deadline }, rows, never.subscribe()).await
+        running::work(self.context, &self.engine, vec![self.destination.id], Goal::Final { deadline }, rows, never.subscribe()).await
     }
 
     /// The sum, and the stand-in's own count as the proof.
@@ -194,10 +206,23 @@ impl Stage<'_> {
 
 fn met(counters: &Counters) -> String {
     let faults: Vec<_> = counters.faults.iter().map(|(name, n)| format!("{n} × {name}")).collect();
-    format!("On the way it met {}. {} events reached the stand-in, {} of them again; it counted {} conversions.", faults.join(", "), counters.events_received, counters.repeated, counters.conversions)
+    format!(
+        "On the way it met {}. {} events reached the stand-in, {} of them again; it counted {} conversions.",
+        faults.join(", "),
+        counters.events_received,
+        counters.repeated,
+        counters.conversions
+    )
 }
 
 fn dead(letters: &[DeadLetter]) -> String {
-    let row = |l: &DeadLetter| vec![views::name(&l.conversion), views::money(&l.conversion), l.delivery.reason.as_deref().unwrap_or("").to_owned(), views::next_action(&l.delivery)];
+    let row = |l: &DeadLetter| {
+        vec![
+            views::name(&l.conversion),
+            views::money(&l.conversion),
+            l.delivery.reason.as_deref().unwrap_or("").to_owned(),
+            views::next_action(&l.delivery),
+        ]
+    };
     table(&["click or order", "value", "reason", "next action"], letters.iter().map(row))
 }

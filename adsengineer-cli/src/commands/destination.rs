@@ -21,7 +21,9 @@ use crate::{
 
 /// Set up, try and manage destinations.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  adsengineer destination add shop --customer-id 123-456-7890 --action 'Sale=987654321' --credentials-file key.json\n  adsengineer destination login shop --client-file client_secret.json\n  adsengineer destination check shop")]
+#[command(
+    after_help = "Examples:\n  adsengineer destination add shop --customer-id 123-456-7890 --action 'Sale=987654321' --credentials-file key.json\n  adsengineer destination login shop --client-file client_secret.json\n  adsengineer destination check shop"
+)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -118,7 +120,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
             let destination = engine.destination(&caller, &name).await?;
             let secret = credentials::obtain(context, file.as_deref())?;
             engine.put_destination(&caller, &name, destination.spec, Some(&secret)).await?;
-            Ok(Report::ok(format!("stored the credentials of {name}, sealed; `adsengineer destination check {name}` tries them"), json!({"name": name})))
+            Ok(Report::ok(
+                format!("stored the credentials of {name}, sealed; `adsengineer destination check {name}` tries them"),
+                json!({"name": name}),
+            ))
         }
         Verb::Enable { name } => enable(&name, true, &engine, &caller).await,
         Verb::Disable { name } => enable(&name, false, &engine, &caller).await,
@@ -151,7 +156,10 @@ async fn add(args: Add, context: &Context, engine: &Engine, caller: &Caller) -> 
     let stored = engine.put_destination(caller, &args.name, spec, secret.as_ref()).await?;
     let mut report = show(&stored);
     if stored.credentials.is_none() {
-        report.text += &format!("\nno credentials yet: `adsengineer destination login {0} --client-file F` or `adsengineer destination set-credentials {0}`", args.name);
+        report.text += &format!(
+            "\nno credentials yet: `adsengineer destination login {0} --client-file F` or `adsengineer destination set-credentials {0}`",
+            args.name
+        );
     }
     Ok(report)
 }
@@ -160,7 +168,14 @@ async fn list(engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
     let all = engine.destinations(caller).await?;
     let row = |d: &StoredDestination| {
         let state = if d.spec.enabled { "enabled" } else { "disabled" };
-        vec![d.name.to_string(), d.spec.kind.to_string(), d.spec.customer_id.to_string(), d.spec.actions.len().to_string(), state.to_owned(), has(d).to_owned()]
+        vec![
+            d.name.to_string(),
+            d.spec.kind.to_string(),
+            d.spec.customer_id.to_string(),
+            d.spec.actions.len().to_string(),
+            state.to_owned(),
+            has(d).to_owned(),
+        ]
     };
     let text = if all.is_empty() {
         "no destinations yet; `adsengineer destination add` makes one".to_owned()
@@ -171,7 +186,13 @@ async fn list(engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
 }
 
 fn has(destination: &StoredDestination) -> &'static str {
-    if destination.credentials.is_some() { "stored" } else if destination.spec.credentials_ref.is_some() { "configured" } else { "missing" }
+    if destination.credentials.is_some() {
+        "stored"
+    } else if destination.spec.credentials_ref.is_some() {
+        "configured"
+    } else {
+        "missing"
+    }
 }
 
 fn to_json(d: &StoredDestination) -> Value {
@@ -190,7 +211,12 @@ fn show(d: &StoredDestination) -> Report {
     let mut text = format!("{}: {} account {}", d.name, d.spec.kind, d.spec.customer_id);
     text += &d.spec.login_customer_id.map(|id| format!(" through manager {id}")).unwrap_or_default();
     text += &d.spec.order_id_prefix.as_ref().map(|prefix| format!(", order ids start with `{prefix}`")).unwrap_or_default();
-    text += &format!("\n{}, credentials {}, breaker {}", if d.spec.enabled { "enabled" } else { "disabled" }, has(d), d.health.breaker.as_str());
+    text += &format!(
+        "\n{}, credentials {}, breaker {}",
+        if d.spec.enabled { "enabled" } else { "disabled" },
+        has(d),
+        d.health.breaker.as_str()
+    );
     for (name, id) in &d.spec.actions {
         text += &format!("\n  {name} = {id}");
     }
@@ -203,9 +229,16 @@ fn show(d: &StoredDestination) -> Report {
 async fn check(name: &str, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
     let (findings, released) = engine.check_destination(caller, name).await?;
     let ok = !findings.iter().any(|f| f.blocking);
-    let row = |f: &adsengineer_core::destination::CheckFinding| vec![if f.blocking { "error" } else { "warning" }.to_owned(), f.code.clone(), format!("{}\n→ {}", f.reason, f.hint)];
-    let mut text = if findings.is_empty() { String::new() } else { table(&["", "code", "what, and what to do"], findings.iter().map(row)) + "\n" };
-    text += &if ok { format!("{name} works; {released} held rows were let go") } else { format!("{name} does not work yet; nothing was let go") };
+    let row = |f: &adsengineer_core::destination::CheckFinding| {
+        vec![if f.blocking { "error" } else { "warning" }.to_owned(), f.code.clone(), format!("{}\n→ {}", f.reason, f.hint)]
+    };
+    let mut text =
+        if findings.is_empty() { String::new() } else { table(&["", "code", "what, and what to do"], findings.iter().map(row)) + "\n" };
+    text += &if ok {
+        format!("{name} works; {released} held rows were let go")
+    } else {
+        format!("{name} does not work yet; nothing was let go")
+    };
     let json = json!({"ok": ok, "findings": findings, "released": released});
     Ok(Report::ok(text, json).exit(if ok { Exit::Ok } else { Exit::Differences }))
 }

@@ -19,7 +19,9 @@ use crate::{
 
 /// Look at dead letters, send them again or give them up.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  adsengineer dlq list --reason INVALID_GCLID\n  adsengineer dlq show dlv_…\n  adsengineer dlq replay --all --dry-run\n  adsengineer dlq replay --destination google-1234567890 --rate 50/s --note 'action was repaired'")]
+#[command(
+    after_help = "Examples:\n  adsengineer dlq list --reason INVALID_GCLID\n  adsengineer dlq show dlv_…\n  adsengineer dlq replay --all --dry-run\n  adsengineer dlq replay --destination google-1234567890 --rate 50/s --note 'action was repaired'"
+)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -128,7 +130,8 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let (engine, caller) = (context.engine()?, context.caller()?);
     match &args.verb {
         Verb::List { filter, limit, cursor } => {
-            let query = DeadLetterQuery { cursor: cursor.clone(), limit: usize::try_from(*limit).unwrap_or(usize::MAX), ..query(filter, &engine)? };
+            let query =
+                DeadLetterQuery { cursor: cursor.clone(), limit: usize::try_from(*limit).unwrap_or(usize::MAX), ..query(filter, &engine)? };
             let Some(query) = only_deliveries(filter, query) else { return Ok(empty()) };
             let page = engine.dead_letters(&caller, &query).await?;
             Ok(list(&page.items, page.next_cursor.as_deref(), &caller))
@@ -166,7 +169,8 @@ fn empty() -> Report {
 
 fn list(letters: &[DeadLetter], next_cursor: Option<&str>, caller: &Caller) -> Report {
     let org = caller.org().as_str();
-    let json = json!({"dead_letters": letters.iter().map(|l| views::dead_letter_json(l, org)).collect::<Vec<_>>(), "next_cursor": next_cursor});
+    let json =
+        json!({"dead_letters": letters.iter().map(|l| views::dead_letter_json(l, org)).collect::<Vec<_>>(), "next_cursor": next_cursor});
     if letters.is_empty() {
         return Report { json, ..empty() };
     }
@@ -188,10 +192,12 @@ fn list(letters: &[DeadLetter], next_cursor: Option<&str>, caller: &Caller) -> R
 }
 
 async fn show(id: &str, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let missing = || CliError::new(Exit::NotFound, "NOT_FOUND", format!("there is no dead letter `{id}`")).hint("`adsengineer dlq list` shows them");
+    let missing =
+        || CliError::new(Exit::NotFound, "NOT_FOUND", format!("there is no dead letter `{id}`")).hint("`adsengineer dlq list` shows them");
     let id: DeliveryId = id.parse().map_err(|_| missing())?;
     let conversion = engine.explain(caller, &id.to_string()).await.map_err(|_| missing())?;
-    let delivery = conversion.deliveries.iter().find(|d| d.id == id && d.state == adsengineer_core::delivery::State::Dead).ok_or_else(missing)?;
+    let delivery =
+        conversion.deliveries.iter().find(|d| d.id == id && d.state == adsengineer_core::delivery::State::Dead).ok_or_else(missing)?;
     let died_at = delivery.history.last().map_or(conversion.captured_at, |a| a.at);
     let letter = DeadLetter {
         delivery: delivery.clone(),
@@ -204,7 +210,12 @@ async fn show(id: &str, engine: &Engine, caller: &Caller) -> Result<Report, CliE
 }
 
 /// Every dead letter that the filters leave, page by page.
-async fn all(filter: &Filter, engine: &Engine, caller: &Caller, mut each: impl FnMut(DeadLetter) -> Result<(), CliError>) -> Result<(), CliError> {
+async fn all(
+    filter: &Filter,
+    engine: &Engine,
+    caller: &Caller,
+    mut each: impl FnMut(DeadLetter) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let Some(mut query) = only_deliveries(filter, query(filter, engine)?) else { return Ok(()) };
     query.limit = 1000;
     loop {
@@ -225,15 +236,23 @@ async fn repair(
     engine: &Engine,
     caller: &Caller,
 ) -> Result<Report, CliError> {
-    let filtered = choice.filter.reason.is_some() || choice.filter.destination.is_some() || choice.filter.since.is_some() || choice.filter.until.is_some();
+    let filtered = choice.filter.reason.is_some()
+        || choice.filter.destination.is_some()
+        || choice.filter.since.is_some()
+        || choice.filter.until.is_some();
     if choice.ids.is_empty() && !choice.all && !filtered {
         return Err(CliError::usage("nothing says which dead letters").hint("give ids, a filter such as --reason CODE, or --all"));
     }
-    let mut ids: Vec<DeliveryId> = choice.ids.iter().map(|id| id.parse().map_err(|e| CliError::usage(format!("{e}")))).collect::<Result<_, _>>()?;
+    let mut ids: Vec<DeliveryId> =
+        choice.ids.iter().map(|id| id.parse().map_err(|e| CliError::usage(format!("{e}")))).collect::<Result<_, _>>()?;
     let mut risky = 0_u64;
     if choice.ids.is_empty() {
         all(&choice.filter, engine, caller, |letter| {
-            if letter.may_duplicate && !accept_duplicates { risky += 1 } else { ids.push(letter.delivery.id) }
+            if letter.may_duplicate && !accept_duplicates {
+                risky += 1
+            } else {
+                ids.push(letter.delivery.id)
+            }
             Ok(())
         })
         .await?;
@@ -262,7 +281,8 @@ async fn repair(
     if missing > 0 {
         text += &format!("\n{missing} are not there");
     }
-    let json = json!({"matched": ids.len(), "repaired": repaired, "not_dead": not_dead, "not_found": missing, "needs_accept_duplicates": risky});
+    let json =
+        json!({"matched": ids.len(), "repaired": repaired, "not_dead": not_dead, "not_found": missing, "needs_accept_duplicates": risky});
     let exit = match (missing, not_dead) {
         (1.., _) => Exit::NotFound,
         (0, 1..) => Exit::Conflict,
@@ -275,7 +295,13 @@ fn left_out(risky: u64) -> String {
     if risky == 0 { String::new() } else { format!("; {risky} may count twice and need --accept-duplicates") }
 }
 
-async fn export(filter: &Filter, output: Option<&PathBuf>, context: &Context, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
+async fn export(
+    filter: &Filter,
+    output: Option<&PathBuf>,
+    context: &Context,
+    engine: &Engine,
+    caller: &Caller,
+) -> Result<Report, CliError> {
     use std::io::Write as _;
     let failed = |e: std::io::Error| CliError::new(Exit::Usage, "OUTPUT", format!("the export cannot be written: {e}"));
     let mut file = output.map(std::fs::File::create).transpose().map_err(failed)?.map(std::io::BufWriter::new);

@@ -75,7 +75,13 @@ fn key(context: &Context, database: &std::path::Path) -> Finding {
         return good("encryption key", format!("will be made at {} with the database", file.display()));
     }
     match context.vault(database) {
-        Ok(_) => good("encryption key", format!("{}; keep a copy of it apart from the database: without it nothing sealed can be read, backups included", file.display())),
+        Ok(_) => good(
+            "encryption key",
+            format!(
+                "{}; keep a copy of it apart from the database: without it nothing sealed can be read, backups included",
+                file.display()
+            ),
+        ),
         Err(error) => bad("encryption key", &error),
     }
 }
@@ -100,7 +106,12 @@ async fn destinations(args: &Args, engine: &Engine, caller: &Caller) -> Result<V
         if tried.is_empty() {
             findings.push(good(&check, "token and account work"));
         }
-        findings.extend(tried.into_iter().map(|f| Finding { check: check.clone(), ok: !f.blocking, detail: format!("{}: {}", f.code, f.reason), hint: f.hint }));
+        findings.extend(tried.into_iter().map(|f| Finding {
+            check: check.clone(),
+            ok: !f.blocking,
+            detail: format!("{}: {}", f.code, f.reason),
+            hint: f.hint,
+        }));
     }
     Ok(findings)
 }

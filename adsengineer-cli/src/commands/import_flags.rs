@@ -112,7 +112,8 @@ impl Input {
             return Ok(Self { file, name: "-".to_owned() });
         }
         let unreadable = |reason: &dyn std::fmt::Display| {
-            CliError::new(Exit::Usage, "FILE_NOT_READABLE", format!("{} cannot be read: {reason}", path.display())).hint("check the path; `-` reads standard input")
+            CliError::new(Exit::Usage, "FILE_NOT_READABLE", format!("{} cannot be read: {reason}", path.display()))
+                .hint("check the path; `-` reads standard input")
         };
         let file = File::open(path).map_err(|e| unreadable(&e))?;
         if file.metadata().map_err(|e| unreadable(&e))?.is_dir() {

@@ -11,7 +11,9 @@ use crate::{
 
 /// Compare what came in with what became of it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The number of deliveries that every accepted batch recorded must equal the number of deliveries there are. Exit code 10 if it does not.")]
+#[command(
+    after_help = "The number of deliveries that every accepted batch recorded must equal the number of deliveries there are. Exit code 10 if it does not."
+)]
 pub struct Args {}
 
 /// Runs the command.
@@ -38,7 +40,10 @@ pub fn text(sum: &Reconciliation) -> String {
     text += &if sum.closes() {
         format!("the sum closes: {} deliveries captured, {found} accounted for", sum.captured)
     } else {
-        format!("THE SUM DOES NOT CLOSE: {} deliveries captured, {found} accounted for; keep the database as it is and look at `adsengineer doctor`", sum.captured)
+        format!(
+            "THE SUM DOES NOT CLOSE: {} deliveries captured, {found} accounted for; keep the database as it is and look at `adsengineer doctor`",
+            sum.captured
+        )
     };
     text
 }

@@ -94,23 +94,38 @@ pub fn text(all: &[DestinationStatus]) -> String {
             s.value_at_risk.iter().map(|(currency, value)| format!("{value} {currency}")).collect::<Vec<_>>().join("\n"),
         ]
     };
-    let mut text = table(&["destination", "to send", "held", "awaiting verdict", "delivered", "dead", "stopped", "value at risk"], all.iter().map(row));
+    let mut text = table(
+        &["destination", "to send", "held", "awaiting verdict", "delivered", "dead", "stopped", "value at risk"],
+        all.iter().map(row),
+    );
     for s in all {
         for held in &s.held {
             text += &format!(
                 "\n{}: {} held since {} because {}: {}\n  → {}",
-                s.destination.name, held.count, views::local_ms(held.since_ms), held.why.code, held.why.detail, codes::next_action(&held.why.code)
+                s.destination.name,
+                held.count,
+                views::local_ms(held.since_ms),
+                held.why.code,
+                held.why.detail,
+                codes::next_action(&held.why.code)
             );
         }
         let health = &s.destination.health;
         if health.breaker.as_str() != "closed" {
-            text += &format!("\n{}: the breaker is {}; the platform failed several times in a row", s.destination.name, health.breaker.as_str());
+            text += &format!(
+                "\n{}: the breaker is {}; the platform failed several times in a row",
+                s.destination.name,
+                health.breaker.as_str()
+            );
         }
-        for (what, at) in [("next attempt", s.next_due_ms), ("next question for a verdict", s.next_poll_ms), ("paused until", health.paused_until_ms)] {
+        for (what, at) in
+            [("next attempt", s.next_due_ms), ("next question for a verdict", s.next_poll_ms), ("paused until", health.paused_until_ms)]
+        {
             text += &at.map(|at| format!("\n{}: {what} {}", s.destination.name, views::local_ms(at))).unwrap_or_default();
         }
         if s.states.get(&State::Dead).is_some_and(|n| *n > 0) {
-            text += &format!("\n{}: `adsengineer dlq list --destination {}` shows the dead letters", s.destination.name, s.destination.name);
+            text +=
+                &format!("\n{}: `adsengineer dlq list --destination {}` shows the dead letters", s.destination.name, s.destination.name);
         }
     }
     text

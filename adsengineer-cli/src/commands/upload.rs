@@ -14,7 +14,7 @@ use super::{
     check::{self, Checked, RejectsFile},
     destination::action,
     import_flags::{ImportFlags, Input},
-    run,
+    running,
 };
 use crate::{
     context::Context,
@@ -26,7 +26,9 @@ pub use target::Target;
 
 /// Send a conversion file to a platform; safe to run again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The whole file is checked before anything is sent. A row that was captured before is not sent again, whatever file it comes from.\n\nExit codes: 3 rows refused or dead, 4 credentials, 5 configuration, 8 platform down, 9 quota; after 4, 5, 8 and 9 run it again.\n\nExamples:\n  adsengineer upload deals.csv --to google --action 987654321 --customer-id 123-456-7890 --dry-run\n  adsengineer upload deals.csv --to shop --default-consent granted --wait\n  adsengineer upload deals.csv --to google --sandbox")]
+#[command(
+    after_help = "The whole file is checked before anything is sent. A row that was captured before is not sent again, whatever file it comes from.\n\nExit codes: 3 rows refused or dead, 4 credentials, 5 configuration, 8 platform down, 9 quota; after 4, 5, 8 and 9 run it again.\n\nExamples:\n  adsengineer upload deals.csv --to google --action 987654321 --customer-id 123-456-7890 --dry-run\n  adsengineer upload deals.csv --to shop --default-consent granted --wait\n  adsengineer upload deals.csv --to google --sandbox"
+)]
 pub struct Args {
     /// A file in one of Google's templates, a CRM export or JSON lines; `-` reads standard input
     #[arg(value_name = "FILE")]
@@ -118,19 +120,28 @@ async fn upload_to(args: &Args, context: &Context, engine: Option<&Engine>, give
     }
     let Some(engine) = engine else { return Err(CliError::usage("no database")) };
     let caller = context.caller()?;
-    let stop = run::stop_signal();
+    let stop = running::stop_signal();
     engine.release(&caller, &target.destination).await?;
     let mut rejects = RejectsFile::new(args.rejects.as_ref());
     let proof = args.import.default_consent.map(|answer| consent_proof(&input, answer.as_str(), context));
-    let job = rows::Job { input: &input, options: &options, context: &file_context, restate: args.restate, proof, total: checked.summary.rows };
+    let job =
+        rows::Job { input: &input, options: &options, context: &file_context, restate: args.restate, proof, total: checked.summary.rows };
     let accepted = rows::accept(&job, engine, &caller, &mut target, context, &mut rejects, &stop).await?;
     rejects.map(RejectsFile::finish).transpose()?;
-    let report = run::work(context, engine, vec![target.destination.id], run::goal(args.wait, false, engine), accepted.new, stop.clone()).await?;
-    let exit = run::exit(&report, accepted.checked.summary.refused > 0, *stop.borrow());
+    let report =
+        running::work(context, engine, vec![target.destination.id], running::goal(args.wait, false, engine), accepted.new, stop.clone())
+            .await?;
+    let exit = running::exit(&report, accepted.checked.summary.refused > 0, *stop.borrow());
     let mut json = summary_json(&accepted.checked, Some(&accepted));
-    json["delivery"] = run::to_json(&report);
+    json["delivery"] = running::to_json(&report);
     json["destination"] = target.destination.name.as_ref().into();
-    let text = format!("{}{}\n{}\n{}", accepted.checked.text(), check::summary_line(&accepted.checked.summary), accepted.line(), run::text(&report));
+    let text = format!(
+        "{}{}\n{}\n{}",
+        accepted.checked.text(),
+        check::summary_line(&accepted.checked.summary),
+        accepted.line(),
+        running::text(&report)
+    );
     Ok(Report::ok(text, json).exit(exit))
 }
 

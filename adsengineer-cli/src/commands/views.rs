@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// An instant in the machine's zone, with its offset.
 pub fn local(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+    at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
 /// The same of Unix milliseconds.

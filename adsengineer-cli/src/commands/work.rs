@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::run;
+use super::running;
 use crate::{context::Context, error::CliError, output::Report};
 
 /// Do everything that is due: sends, retries, verdicts; safe in cron.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Held rows are let go first and tried again. Exit codes: 4 credentials, 5 configuration, 8 platform down, 9 quota, 3 rows died.\n\nExamples:\n  adsengineer work\n  */10 * * * * adsengineer work --quiet")]
+#[command(
+    after_help = "Held rows are let go first and tried again. Exit codes: 4 credentials, 5 configuration, 8 platform down, 9 quota, 3 rows died.\n\nExamples:\n  adsengineer work\n  */10 * * * * adsengineer work --quiet"
+)]
 pub struct Args {
     /// One round only, without waiting for retries a few seconds away
     #[arg(long)]
@@ -27,8 +29,8 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
         open += status.states.iter().filter(|(state, _)| !state.is_final()).map(|(_, n)| n).sum::<u64>();
         only.push(status.destination.id);
     }
-    let stop = run::stop_signal();
-    let report = run::work(context, &engine, only, run::goal(args.wait, args.once, &engine), open, stop.clone()).await?;
-    let exit = run::exit(&report, false, *stop.borrow());
-    Ok(Report::ok(run::text(&report), run::to_json(&report)).exit(exit))
+    let stop = running::stop_signal();
+    let report = running::work(context, &engine, only, running::goal(args.wait, args.once, &engine), open, stop.clone()).await?;
+    let exit = running::exit(&report, false, *stop.borrow());
+    Ok(Report::ok(running::text(&report), running::to_json(&report)).exit(exit))
 }

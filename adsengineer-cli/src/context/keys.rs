@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use adsengineer_core::secret::Secret;
 use crate::error::{CliError, Exit};
+use adsengineer_core::secret::Secret;
 
 /// The key file of a database.
 pub(super) fn path(database: &Path) -> PathBuf {
@@ -15,21 +15,23 @@ pub(super) fn beside(database: &Path, development: bool) -> Result<Secret<String
     let file = path(database);
     match std::fs::read_to_string(&file) {
         Ok(text) => Ok(Secret::new(text.trim().to_owned())),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(key_error(format!("the key file {} cannot be read: {error}", file.display()))),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(key_error(format!("the key file {} cannot be read: {error}", file.display())))
+        }
         Err(_) if database.exists() => {
             Err(key_error(format!("the database {} is there, but not its key {}", database.display(), file.display()))
                 .hint("put the key file back, or set ADSENGINEER_ENCRYPTION_KEY"))
         }
-        Err(_) if !development => {
-            Err(key_error("outside development no key is made silently").hint("set ADSENGINEER_ENCRYPTION_KEY; `adsengineer key generate` prints a key"))
-        }
+        Err(_) if !development => Err(key_error("outside development no key is made silently")
+            .hint("set ADSENGINEER_ENCRYPTION_KEY; `adsengineer key generate` prints a key")),
         Err(_) => make(&file),
     }
 }
 
 fn make(file: &Path) -> Result<Secret<String>, CliError> {
     let key = generate();
-    write_private(file, key.expose().as_bytes()).map_err(|e| key_error(format!("the key file {} cannot be written: {e}", file.display())))?;
+    write_private(file, key.expose().as_bytes())
+        .map_err(|e| key_error(format!("the key file {} cannot be written: {e}", file.display())))?;
     Ok(key)
 }
 

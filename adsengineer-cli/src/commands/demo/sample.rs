@@ -12,7 +12,7 @@ pub fn file(now: Timestamp) -> String {
     let zone = TimeZone::get("Europe/Berlin").unwrap_or(TimeZone::UTC);
     let time = |minutes: u32| {
         let at = now.saturating_sub(SignedDuration::from_mins(i64::from(minutes) * 7 + 600)).unwrap_or(now);
-        at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     };
     let mut text = String::from(
         "Parameters:TimeZone=Europe/Berlin\nGoogle Click ID,Conversion Name,Conversion Time,Conversion Value,Conversion Currency,Order ID,Ad User Data\n",

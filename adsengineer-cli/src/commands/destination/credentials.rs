@@ -39,8 +39,12 @@ pub fn configured(context: &Context) -> Result<Option<Secret<String>>, CliError>
             Ok(Some(Credentials::AuthorizedUser { client_id: client_id.to_owned(), client_secret, refresh_token }.to_json()))
         }
         (None, None, None) => Ok(None),
-        _ => Err(CliError::new(Exit::Config, "CREDENTIALS", "only some of google_client_id, google_client_secret and google_refresh_token are set")
-            .hint("set all three, or ADSENGINEER_GOOGLE_CREDENTIALS_FILE")),
+        _ => Err(CliError::new(
+            Exit::Config,
+            "CREDENTIALS",
+            "only some of google_client_id, google_client_secret and google_refresh_token are set",
+        )
+        .hint("set all three, or ADSENGINEER_GOOGLE_CREDENTIALS_FILE")),
     }
 }
 
@@ -53,7 +57,8 @@ pub fn obtain(context: &Context, file: Option<&Path>) -> Result<Secret<String>, 
         return Ok(secret);
     }
     if !context.may_ask() {
-        return Err(CliError::usage("no credentials were given, and there is nobody to ask").hint("give --file FILE, --file - or set ADSENGINEER_GOOGLE_CREDENTIALS_FILE"));
+        return Err(CliError::usage("no credentials were given, and there is nobody to ask")
+            .hint("give --file FILE, --file - or set ADSENGINEER_GOOGLE_CREDENTIALS_FILE"));
     }
     let failed = |e: dialoguer::Error| CliError::usage(e.to_string());
     let client_id: String = dialoguer::Input::new().with_prompt("OAuth client id").interact_text().map_err(failed)?;

@@ -43,7 +43,8 @@ fn failed(error: &LoginError) -> CliError {
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
     let destination = engine.destination(caller, &args.name).await?;
-    let unreadable = |e: std::io::Error| CliError::new(Exit::Config, "CLIENT_FILE", format!("{} cannot be read: {e}", args.client_file.display()));
+    let unreadable =
+        |e: std::io::Error| CliError::new(Exit::Config, "CLIENT_FILE", format!("{} cannot be read: {e}", args.client_file.display()));
     let client = ClientSecrets::from_json(&std::fs::read_to_string(&args.client_file).map_err(unreadable)?);
     let client = client.map_err(|e| CliError::new(Exit::Config, "CLIENT_FILE", e.to_string()))?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -54,7 +55,8 @@ pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Calle
         open_browser(url.as_str());
     }
     let code = tokio::time::timeout(PATIENCE, code(&listener, &login)).await;
-    let code = code.map_err(|_| CliError::new(Exit::Auth, "LOGIN", "nobody came back from the browser within five minutes").hint("run it again"))??;
+    let code = code
+        .map_err(|_| CliError::new(Exit::Auth, "LOGIN", "nobody came back from the browser within five minutes").hint("run it again"))??;
     let settings = context.google()?;
     let signed_in = login.exchange(&code, &settings.token_url, settings.timeout, engine.clock().as_ref()).await.map_err(|e| failed(&e))?;
     engine.put_destination(caller, &args.name, destination.spec, Some(&signed_in.credentials.to_json())).await?;
@@ -84,7 +86,8 @@ async fn code(listener: &TcpListener, login: &Login) -> Result<Secret<String>, C
             Err(LoginError::ForeignAnswer) => ("404 Not Found", "Nothing here."),
             Err(_) => ("200 OK", "The sign-in was refused. You can close this window."),
         };
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+        let answer =
+            format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
         let _gone = stream.get_mut().write_all(answer.as_bytes()).await;
         match result {
             Err(LoginError::ForeignAnswer) => {}
@@ -94,7 +97,14 @@ async fn code(listener: &TcpListener, login: &Login) -> Result<Secret<String>, C
 }
 
 fn open_browser(url: &str) {
-    let program = if cfg!(target_os = "macos") { "open" } else if cfg!(windows) { "explorer" } else { "xdg-open" };
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else if cfg!(windows) {
+        "explorer"
+    } else {
+        "xdg-open"
+    };
     // Without a browser the address above is enough.
-    let _none = std::process::Command::new(program).arg(url).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn();
+    let _none =
+        std::process::Command::new(program).arg(url).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn();
 }

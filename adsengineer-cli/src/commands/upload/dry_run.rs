@@ -168,7 +168,12 @@ impl Requests<'_> {
         }
         let body = RawValue::from_string(body).map_err(|e| CliError::new(Exit::Internal, "INTERNAL", e.to_string()))?;
         let mut line = Vec::new();
-        write!(line, "{{\"schema_version\":{},\"request\":{{\"method\":\"POST\",\"url\":{},\"body\":", crate::output::SCHEMA_VERSION, json!(self.url))?;
+        write!(
+            line,
+            "{{\"schema_version\":{},\"request\":{{\"method\":\"POST\",\"url\":{},\"body\":",
+            crate::output::SCHEMA_VERSION,
+            json!(self.url)
+        )?;
         line.extend_from_slice(body.get().as_bytes());
         line.extend_from_slice(b"}}");
         self.context.out.line(&String::from_utf8_lossy(&line));
@@ -188,7 +193,11 @@ fn report(args: &Args, context: &Context, checked: &Checked, requests: &Requests
         for (row, why) in requests.refused.iter().take(20) {
             text += &format!("row {row}: {}: {}\n", why.code, why.detail);
         }
-        text += &format!("{summary}\nthe platform checked {} requests and refused {} rows; nothing was stored", requests.printed, requests.refused.len());
+        text += &format!(
+            "{summary}\nthe platform checked {} requests and refused {} rows; nothing was stored",
+            requests.printed,
+            requests.refused.len()
+        );
     } else {
         context.out.note(&format!("{text}{summary}\n{} requests, POST {}; nothing was sent or stored", requests.printed, requests.url));
         text = String::new();

@@ -241,8 +241,15 @@ async fn flush(
     Ok(())
 }
 
-fn refuse(waiting: &Waiting, code: Code, reason: &str, job: &Job<'_>, checked: &mut Checked, rejects: &mut Option<RejectsFile>) -> Result<(), CliError> {
-    let finding = Finding::file(code, reason).at(waiting.row);
+fn refuse(
+    waiting: &Waiting,
+    code: Code,
+    reason: &str,
+    job: &Job<'_>,
+    checked: &mut Checked,
+    rejects: &mut Option<RejectsFile>,
+) -> Result<(), CliError> {
+    let finding = Finding::file(code, reason.to_owned()).at(waiting.row);
     checked.keep(&job.input.name, &finding);
     checked.refused(code);
     match rejects {

@@ -88,8 +88,12 @@ pub async fn resolve(given: &Given<'_>, context: &Context, engine: Option<&Engin
         None => fresh(customer_id(args, context)?),
     };
     if let Some(wanted) = args.customer_id.filter(|wanted| *wanted != spec.customer_id) {
-        return Err(CliError::new(Exit::Conflict, "OTHER_ACCOUNT", format!("destination `{name}` belongs to account {}, not {wanted}", spec.customer_id))
-            .hint("leave --customer-id out, or use --to google for the other account"));
+        return Err(CliError::new(
+            Exit::Conflict,
+            "OTHER_ACCOUNT",
+            format!("destination `{name}` belongs to account {}, not {wanted}", spec.customer_id),
+        )
+        .hint("leave --customer-id out, or use --to google for the other account"));
     }
     spec.login_customer_id = args.login_customer_id.or(spec.login_customer_id);
     spec.order_id_prefix = args.order_id_prefix.clone().or(spec.order_id_prefix);
@@ -115,17 +119,23 @@ pub async fn resolve(given: &Given<'_>, context: &Context, engine: Option<&Engin
     }
     let destination = engine.put_destination(&context.caller()?, &name, spec, secret.as_ref()).await?;
     if !destination.spec.enabled {
-        return Err(CliError::new(Exit::Conflict, "DISABLED", format!("destination `{name}` is disabled")).hint(format!("`adsengineer destination enable {name}`")));
+        return Err(CliError::new(Exit::Conflict, "DISABLED", format!("destination `{name}` is disabled"))
+            .hint(format!("`adsengineer destination enable {name}`")));
     }
     Ok(Target { destination, fallback })
 }
 
 /// The destination of a kind: the one for the account, or the only one there is.
-fn by_kind<'a>(args: &Args, context: &Context, stored: &'a [StoredDestination]) -> Result<(String, Option<&'a StoredDestination>), CliError> {
+fn by_kind<'a>(
+    args: &Args,
+    context: &Context,
+    stored: &'a [StoredDestination],
+) -> Result<(String, Option<&'a StoredDestination>), CliError> {
     let kind = kind(&args.to).map_err(|_| {
         let names: Vec<_> = stored.iter().map(|d| d.name.to_string()).collect();
         let known = if names.is_empty() { "none is stored yet".to_owned() } else { format!("stored are {}", names.join(", ")) };
-        CliError::new(Exit::NotFound, "NO_DESTINATION", format!("there is no destination `{}`; {known}", args.to)).hint("use --to google, or `adsengineer destination add`")
+        CliError::new(Exit::NotFound, "NO_DESTINATION", format!("there is no destination `{}`; {known}", args.to))
+            .hint("use --to google, or `adsengineer destination add`")
     })?;
     let wanted = args.customer_id.or_else(|| context.settings.text("google_customer_id").and_then(|text| text.parse().ok()));
     let of_kind: Vec<_> = stored.iter().filter(|d| d.spec.kind == kind && wanted.is_none_or(|id| d.spec.customer_id == id)).collect();
@@ -144,6 +154,7 @@ fn customer_id(args: &Args, context: &Context) -> Result<CustomerId, CliError> {
     let configured = context.settings.text("google_customer_id").and_then(|text| text.parse().ok());
     let sandbox = || "1234567890".parse().ok().filter(|_| args.sandbox);
     args.customer_id.or(configured).or_else(sandbox).ok_or_else(|| {
-        CliError::new(Exit::Usage, "NO_ACCOUNT", "nothing says which Google Ads account").hint("give --customer-id 123-456-7890, or set ADSENGINEER_GOOGLE_CUSTOMER_ID")
+        CliError::new(Exit::Usage, "NO_ACCOUNT", "nothing says which Google Ads account")
+            .hint("give --customer-id 123-456-7890, or set ADSENGINEER_GOOGLE_CUSTOMER_ID")
     })
 }

@@ -124,7 +124,8 @@ pub fn to_json(report: &RunReport) -> Value {
 pub fn text(report: &RunReport) -> String {
     let p = report.progress;
     let mut lines = Vec::new();
-    let counts = [(p.delivered, "delivered"), (p.awaiting, "taken, verdict to come"), (p.dead, "dead"), (p.held, "held"), (p.suppressed, "stopped")];
+    let counts =
+        [(p.delivered, "delivered"), (p.awaiting, "taken, verdict to come"), (p.dead, "dead"), (p.held, "held"), (p.suppressed, "stopped")];
     let counts: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     lines.push(if counts.is_empty() { "nothing was due".to_owned() } else { counts.join(", ") });
     for d in report.destinations.values() {
@@ -150,20 +151,31 @@ pub fn text(report: &RunReport) -> String {
     lines.extend(report.warnings.iter().map(|warning| format!("the platform remarks: {warning}")));
     let awaiting: Vec<i64> = report.destinations.values().filter_map(|d| d.next_poll_ms).collect();
     if let Some(first) = awaiting.iter().min() {
-        lines.push(format!("{} sent, {} await the platform's verdict, first answer after {}; run `adsengineer work` then", p.sent, p.awaiting, clock(*first)));
+        lines.push(format!(
+            "{} sent, {} await the platform's verdict, first answer after {}; run `adsengineer work` then",
+            p.sent,
+            p.awaiting,
+            clock(*first)
+        ));
     }
     lines.join("\n")
 }
 
 fn clock(ms: i64) -> String {
-    let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
+    let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default().to_zoned_datetime(jiff::tz::TimeZone::system());
     at.strftime("%H:%M").to_string()
 }
 
 /// The goal of `--wait`, of `--once`, or of neither.
 pub fn goal(wait: Option<Duration>, once: bool, engine: &Engine) -> Goal {
     match wait {
-        Some(wait) => Goal::Final { deadline: engine.clock().now().saturating_add(jiff::SignedDuration::try_from(wait).unwrap_or_default()).unwrap_or(jiff::Timestamp::MAX) },
+        Some(wait) => Goal::Final {
+            deadline: engine
+                .clock()
+                .now()
+                .saturating_add(jiff::SignedDuration::try_from(wait).unwrap_or_default())
+                .unwrap_or(jiff::Timestamp::MAX),
+        },
         None if once => Goal::Settled { patience: Duration::ZERO },
         None => Goal::Settled { patience: PATIENCE },
     }
