@@ -19,7 +19,8 @@ use crate::{
 
 /// What the flags say of the destination.
 pub struct Given<'a> {
-    args: &'a Args,
+    /// The flags.
+    pub args: &'a Args,
     /// Credentials that need not be looked for.
     pub credentials: Option<Secret<String>>,
 }
