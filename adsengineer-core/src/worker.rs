@@ -330,10 +330,9 @@ impl Run<'_> {
         let next_ms = agenda.iter().filter_map(|a| [earliest_send(a), a.next_poll_ms].into_iter().flatten().min()).min();
         let until_next = next_ms.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0)));
         match goal {
-            Goal::Stopped => {}
             Goal::Settled { patience } if until_next.is_none_or(|wait| wait > patience) => return None,
             Goal::Final { deadline } if next_ms.is_none() || now_ms >= deadline.as_millisecond() => return None,
-            Goal::Settled { .. } | Goal::Final { .. } => {}
+            Goal::Settled { .. } | Goal::Final { .. } | Goal::Stopped => {}
         }
         let sleep = until_next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
         // What is due but could not be started is looked at again soon, not at once.
@@ -346,6 +345,7 @@ impl Run<'_> {
         let now_ms = self.shared.now_ms();
         let progress = *self.shared.progress.borrow();
         let mut state = self.shared.state();
+        state.report.destinations.values_mut().for_each(DestinationReport::stands_idle);
         for entry in agenda.iter().filter(|a| self.shared.is_ours(a.destination.id)) {
             state.report.of(&entry.destination).stands(entry, now_ms);
         }

@@ -135,7 +135,10 @@ pub fn read_all(
     let opened = Reader::open(input.read()?, options, context);
     let mut reader = match opened {
         Ok(reader) => reader,
-        Err(fault) => return faulted(input, fault, checked),
+        Err(fault) => {
+            faulted(input, fault, checked);
+            return Ok(());
+        }
     };
     if let Some(rejects) = rejects {
         rejects.begin(reader.columns(), reader.parameters_time_zone())?;
@@ -146,7 +149,10 @@ pub fn read_all(
             Ok(None) => break,
             Err(fault) => {
                 add(&mut checked.summary, reader.summary());
-                return faulted(input, fault, checked);
+                {
+                    faulted(input, fault, checked);
+                    return Ok(());
+                };
             }
         };
         if let RowKind::Refused(findings) = &row.kind {
@@ -162,10 +168,9 @@ pub fn read_all(
     Ok(())
 }
 
-fn faulted(input: &Input, fault: FileFault, checked: &mut Checked) -> Result<(), CliError> {
+fn faulted(input: &Input, fault: FileFault, checked: &mut Checked) {
     checked.findings.insert(0, (input.name.clone(), (*fault.finding).clone()));
     checked.fault.get_or_insert(*fault.finding);
-    Ok(())
 }
 
 fn add(total: &mut Summary, one: &Summary) {

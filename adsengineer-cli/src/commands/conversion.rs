@@ -70,7 +70,7 @@ pub fn since_ms(text: &str, now_ms: i64) -> Result<i64, CliError> {
     }
     let instant = text.parse::<jiff::Timestamp>();
     instant
-        .map(|at| at.as_millisecond())
+        .map(jiff::Timestamp::as_millisecond)
         .map_err(|_| CliError::usage(format!("`{text}` is not a time: write 2h, 2026-11-20 or 2026-11-20T12:00:00Z")))
 }
 

@@ -183,7 +183,7 @@ impl Stage<'_> {
         let out = self.context.out;
         out.note("6. The sum closes: adsengineer status, adsengineer reconcile\n");
         let standing = self.engine.status(&self.caller).await?;
-        out.note(&format!("{}\n", status::text(&standing)));
+        out.note(&format!("{}\n", status::text(&standing, self.engine.clock().now_ms())));
         let sum = self.engine.reconciliation(&self.caller).await?;
         let counters = self.sandbox.counters();
         let delivered = sum.states.get(&adsengineer_core::delivery::State::Delivered).copied().unwrap_or(0);

@@ -249,9 +249,9 @@ async fn repair(
     if choice.ids.is_empty() {
         all(&choice.filter, engine, caller, |letter| {
             if letter.may_duplicate && !accept_duplicates {
-                risky += 1
+                risky += 1;
             } else {
-                ids.push(letter.delivery.id)
+                ids.push(letter.delivery.id);
             }
             Ok(())
         })

@@ -35,7 +35,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
         for org in orgs {
             all.extend(engine.status(&Caller::trusted(org, Role::Owner)).await?);
         }
-        let report = Report::ok(text(&all), json!({"destinations": all.iter().map(to_json).collect::<Vec<_>>()}));
+        let report = Report::ok(text(&all, engine.clock().now_ms()), json!({"destinations": all.iter().map(to_json).collect::<Vec<_>>()}));
         if !args.watch {
             return Ok(report);
         }
@@ -77,7 +77,7 @@ fn credentials(status: &DestinationStatus) -> &'static str {
 }
 
 /// Where destinations stand, for people.
-pub fn text(all: &[DestinationStatus]) -> String {
+pub fn text(all: &[DestinationStatus], now_ms: i64) -> String {
     if all.is_empty() {
         return "no destinations yet; `adsengineer upload FILE --to google …` or `adsengineer destination add` makes one".to_owned();
     }
@@ -118,9 +118,11 @@ pub fn text(all: &[DestinationStatus]) -> String {
                 health.breaker.as_str()
             );
         }
-        for (what, at) in
-            [("next attempt", s.next_due_ms), ("next question for a verdict", s.next_poll_ms), ("paused until", health.paused_until_ms)]
-        {
+        for (what, at) in [
+            ("next attempt", s.next_due_ms),
+            ("next question for a verdict", s.next_poll_ms),
+            ("paused until", health.paused_until_ms.filter(|until| *until > now_ms)),
+        ] {
             text += &at.map(|at| format!("\n{}: {what} {}", s.destination.name, views::local_ms(at))).unwrap_or_default();
         }
         if s.states.get(&State::Dead).is_some_and(|n| *n > 0) {

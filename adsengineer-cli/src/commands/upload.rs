@@ -159,7 +159,7 @@ fn consent_proof(input: &Input, answer: &str, context: &Context) -> Arc<str> {
             hash.update(&buffer[..n]);
         }
     }
-    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let who = std::env::var_os("USER").map(|user| user.to_string_lossy().into_owned());
     json!({"answer": answer, "method": "import", "who": who, "at": context.clock().now(), "file_sha256": digest}).to_string().into()
 }

@@ -106,12 +106,12 @@ impl Shared {
         }
         let mut settled: Vec<_> = groups.into_iter().map(|((next, part), deliveries)| Settled { next, part, deliveries }).collect();
         settled.sort_by_key(|s| s.deliveries.first().copied());
-        settled.extend(self.parts(split));
+        settled.extend(self.parts(&split));
         settled
     }
 
     /// Rows to be sent again in about √n parts of their own.
-    pub(super) fn parts(&self, rows: Vec<(DeliveryId, Next)>) -> Vec<Settled> {
+    pub(super) fn parts(&self, rows: &[(DeliveryId, Next)]) -> Vec<Settled> {
         let size = (1..=rows.len()).find(|n| n * n >= rows.len()).unwrap_or(1);
         let mut parts = Vec::new();
         for chunk in rows.chunks(size) {

@@ -28,6 +28,9 @@ pub(super) struct Plan {
     pub(super) unsent: Vec<(Next, Claimed)>,
 }
 
+/// Rows with their events.
+type Rows = Vec<(Claimed, Event)>;
+
 /// Plans `claimed` rows of `destination`.
 pub(super) fn plan(
     destination: &StoredDestination,
@@ -37,7 +40,7 @@ pub(super) fn plan(
     now_ms: i64,
 ) -> Plan {
     let mut plan = Plan::default();
-    let mut groups: BTreeMap<(Arc<str>, i64), Vec<(Claimed, Event)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Arc<str>, i64), Rows> = BTreeMap::new();
     for row in claimed {
         match event(destination, &row, limits, connector, now_ms) {
             Ok(event) => groups.entry((row.action_id.clone(), row.part)).or_default().push((row, event)),
@@ -51,7 +54,7 @@ pub(super) fn plan(
 }
 
 /// Splits rows of one action so that no batch is too large or has a transaction id twice.
-fn batches(action_id: &Arc<str>, rows: Vec<(Claimed, Event)>, limit: usize) -> Vec<Batch> {
+fn batches(action_id: &Arc<str>, rows: Rows, limit: usize) -> Vec<Batch> {
     let mut batches: Vec<(Batch, HashSet<Arc<str>>)> = Vec::new();
     let mut twice: HashMap<Arc<str>, usize> = HashMap::new();
     let mut open = 0;

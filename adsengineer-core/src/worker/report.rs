@@ -33,8 +33,11 @@ pub struct Progress {
 
 impl Progress {
     /// Counts `rows` rows that entered a state.
-    pub(super) fn count(&mut self, next: &Next, rows: u64) {
+    pub(super) fn count(&mut self, next: &Next, rows: u64, by_verdict: bool) {
         self.settled += rows;
+        if by_verdict {
+            self.awaiting = self.awaiting.saturating_sub(rows);
+        }
         let counter = match next.state {
             State::Delivered | State::DeliveredUnverified => &mut self.delivered,
             State::AwaitingConfirmation => &mut self.awaiting,
@@ -101,10 +104,17 @@ impl DestinationReport {
     /// Notes where the destination stands now.
     pub(super) fn stands(&mut self, entry: &Agenda, now_ms: i64) {
         let health = &entry.destination.health;
-        self.hold = health.hold.clone();
+        self.hold.clone_from(&health.hold);
         self.breaker_open = matches!(health.breaker, Breaker::Open { until_ms } if until_ms > now_ms);
         self.quota_paused_until_ms = health.paused_until_ms.filter(|until| *until > now_ms);
         (self.next_due_ms, self.next_poll_ms) = (entry.next_due_ms, entry.next_poll_ms);
+    }
+
+    /// Notes that nothing is open, until an entry of the agenda says otherwise.
+    pub(super) fn stands_idle(&mut self) {
+        self.hold = None;
+        self.breaker_open = false;
+        (self.quota_paused_until_ms, self.next_due_ms, self.next_poll_ms) = (None, None, None);
     }
 
     /// Notes rows that entered a state.

@@ -182,10 +182,11 @@ impl Shared {
         breaker: Option<Breaker>,
         paused_until_ms: Option<i64>,
     ) -> Result<(), StoreError> {
+        let by_verdict = matches!(guard, Guard::Verdict(_));
         let counted: Vec<_> = rows.iter().map(|settled| (settled.next.clone(), settled.deliveries.len() as u64)).collect();
         let settle = Settle { destination: destination.id, guard, now_ms: self.now_ms(), rows, upload, breaker, paused_until_ms };
         self.one(Write::Settle(settle)).await?;
-        self.progress.send_modify(|progress| counted.iter().for_each(|(next, rows)| progress.count(next, *rows)));
+        self.progress.send_modify(|progress| counted.iter().for_each(|(next, rows)| progress.count(next, *rows, by_verdict)));
         let now_ms = self.now_ms();
         let mut state = self.state();
         let report = state.report.of(destination);

@@ -103,7 +103,8 @@ impl Shared {
             why: Some(why.clone()),
             hold: None,
         };
-        self.parts(upload.rows.iter().map(|row| (row.id, again(row.attempts))).collect())
+        let rows: Vec<_> = upload.rows.iter().map(|row| (row.id, again(row.attempts))).collect();
+        self.parts(&rows)
     }
 }
 

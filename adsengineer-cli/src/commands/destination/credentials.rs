@@ -19,10 +19,10 @@ pub fn from_file(file: &Path) -> Result<Secret<String>, CliError> {
         let unreadable = |e: std::io::Error| CliError::new(Exit::Config, "CREDENTIALS", format!("{} cannot be read: {e}", file.display()));
         std::fs::read_to_string(file).map_err(unreadable)?
     };
-    checked(Secret::new(text))
+    checked(&Secret::new(text))
 }
 
-fn checked(text: Secret<String>) -> Result<Secret<String>, CliError> {
+fn checked(text: &Secret<String>) -> Result<Secret<String>, CliError> {
     let unusable = |e| CliError::new(Exit::Config, "CREDENTIALS", format!("{e}"));
     Credentials::from_json(text.expose()).map(|credentials| credentials.to_json()).map_err(unusable)
 }
