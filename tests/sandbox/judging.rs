@@ -105,7 +105,7 @@ async fn each_broken_rule_is_named_with_its_place() {
             "destinations[0].product_destination_id",
             "INVALID_FORMAT",
         ),
-        ("/encryptionInfo", json!({}), "encryption_info", "INVALID_REQUEST"),
+        ("/encryptionInfo", json!({}), "encryption_info", "INVALID_ARGUMENT"),
     ];
     let count = cases.len() as u64;
     for (pointer, value, field, reason) in cases {
