@@ -164,11 +164,14 @@ async fn unknown_fields_and_values_are_refused_as_the_front_end_does() {
     for (pointer, field, name) in [
         ("/conversionAction", None, "conversionAction"),
         ("/events/1/currencyCode", Some("events[1]"), "currencyCode"),
-        ("/events/1/adIdentifiers/dclid", Some("events[1]"), "dclid"),
+        ("/events/1/adIdentifiers/dclid", Some("events[1].ad_identifiers"), "dclid"),
+        ("/events/1/consent", Some("events[1].consent"), "adUserdata"),
+        ("/destinations/0/operatingAccount/customerId", Some("destinations[0].operating_account"), "customerId"),
         ("/destinations/0/customerId", Some("destinations[0]"), "customerId"),
     ] {
         let mut body = request_of(2);
-        spoil(&mut body, pointer, json!("x"));
+        let value = if pointer.ends_with("consent") { json!({ name: "x" }) } else { json!("x") };
+        spoil(&mut body, pointer, value);
         let (status, answer) = caller.ingest(&body).await;
         let violation = &answer["error"]["details"][0]["fieldViolations"][0];
         assert_eq!((status, violation["field"].as_str()), (400, field), "{answer}");
@@ -181,7 +184,7 @@ async fn unknown_fields_and_values_are_refused_as_the_front_end_does() {
         assert_eq!(caller.ingest(&body).await.0, 400);
     }
     assert_eq!(caller.ingest_text("{\"events\":".into()).await.0, 400);
-    assert_eq!(caller.sandbox.counters().requests_refused, 8);
+    assert_eq!(caller.sandbox.counters().requests_refused, 10);
     assert!(caller.sandbox.accepted().is_empty());
 }
 
