@@ -10,5 +10,7 @@ mod faults;
 mod judging;
 #[path = "sandbox/oauth.rs"]
 mod oauth;
+#[path = "sandbox/payload.rs"]
+mod payload;
 #[path = "sandbox/status.rs"]
 mod status;

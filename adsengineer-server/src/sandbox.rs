@@ -138,6 +138,16 @@ impl Sandbox {
         self.world.state().tokens.set_revoked(revoked);
     }
 
+    /// The next so many token requests answer 503 `temporarily_unavailable`.
+    pub fn fail_tokens(&self, count: u64) {
+        self.world.state().token_outage = count;
+    }
+
+    /// The next so many polls answer 503 `UNAVAILABLE`.
+    pub fn fail_polls(&self, count: u64) {
+        self.world.state().poll_outage = count;
+    }
+
     /// Stops listening and ends all connections; hanging answers are cut.
     pub async fn shutdown(self) {
         drop(self.stop);

@@ -117,3 +117,14 @@ pub(crate) fn request(events: &[Value]) -> Value {
 pub(crate) fn request_of(count: usize) -> Value {
     request(&(0..count).map(event).collect::<Vec<_>>())
 }
+
+/// Sets or removes (null) what a JSON pointer names.
+pub(crate) fn spoil(body: &mut Value, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = body.pointer_mut(parent).unwrap();
+    if value.is_null() {
+        parent.as_object_mut().unwrap().remove(key);
+    } else {
+        parent[key] = value;
+    }
+}

@@ -145,3 +145,18 @@ async fn resending_until_taken_loses_and_doubles_nothing_whatever_the_faults() {
     assert!(counters.repeated > 0 && counters.faults.len() == 4, "{counters:?}");
     caller.assert_sums_close();
 }
+
+#[tokio::test]
+async fn polls_and_tokens_can_be_away_for_a_while() {
+    let caller = Caller::new().await;
+    let id = caller.take(&request_of(1)).await;
+    caller.sandbox.fail_polls(1);
+    assert_eq!(caller.poll(&id).await.0, 503);
+    assert_eq!(caller.verdict(&id).await["requestStatus"], "SUCCESS");
+    caller.sandbox.fail_tokens(1);
+    let ask = async || caller.http.post(caller.sandbox.token_url()).form(&[("grant_type", "x")]).send().await.unwrap();
+    let away = ask().await;
+    assert_eq!(away.status(), 503);
+    assert_eq!(away.json::<Value>().await.unwrap()["error"], "temporarily_unavailable");
+    assert_eq!(ask().await.status(), 400);
+}

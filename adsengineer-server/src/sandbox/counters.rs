@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 /// A snapshot of everything counted since the start.
 ///
 /// The unit of events is one event for one destination. In [quick mode](super::SandboxOptions::quick) only requests and events
 /// received and accepted are counted. Otherwise: `events_received` = `events_accepted` + `events_failed` + `events_refused` +
 /// `events_validated`, and `events_accepted` = `conversions` + `repeated` + `overwritten`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counters {
     /// `events:ingest` requests whose body arrived, faulty ones included.

@@ -22,7 +22,7 @@ use super::{
     oauth,
     options::Access,
     wire::PayloadError,
-    world::World,
+    world::{World, is_out},
 };
 
 /// 2000 events with ten identifiers each are about 4 MB.
@@ -63,7 +63,14 @@ async fn ingest_events(State(world): State<Arc<World>>, ConnectInfo(line): Conne
 }
 
 async fn retrieve_status(State(world): State<Arc<World>>, headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Response {
-    world.state().counters.polls += 1;
+    let out = {
+        let mut state = world.state();
+        state.counters.polls += 1;
+        is_out(&mut state.poll_outage)
+    };
+    if out {
+        return answer::unavailable();
+    }
     if let Some(refusal) = refusal(&world, &headers, "RetrieveRequestStatus") {
         return refusal;
     }
@@ -83,6 +90,11 @@ async fn token(State(world): State<Arc<World>>, form: Result<Form<oauth::Form>, 
     let form = form.map(|Form(form)| form).unwrap_or_default();
     let mut state = world.state();
     let state = &mut *state;
+    if is_out(&mut state.token_outage) {
+        state.counters.tokens_refused += 1;
+        let body = json!({ "error": "temporarily_unavailable", "error_description": "Try again later." });
+        return answer::json(StatusCode::SERVICE_UNAVAILABLE, &body);
+    }
     match state.tokens.grant(&form, &state.options, &fresh, Timestamp::now().as_second()) {
         Ok(answer) => {
             state.counters.tokens_issued += 1;

@@ -43,7 +43,7 @@ pub(super) fn violations(request: &Request<'_>, rules: &Rules) -> Vec<Violation>
         found.add("encoding".into(), "Required field is missing.", "REQUIRED_FIELD_MISSING");
     }
     if request.encrypted {
-        found.add("encryption_info".into(), "The sandbox cannot decrypt.", "INVALID_REQUEST");
+        found.add("encryption_info".into(), "The sandbox cannot decrypt.", "INVALID_ARGUMENT");
     }
     found.0
 }

@@ -7,6 +7,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 
 /// A conversion as the sandbox counts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AcceptedConversion {
     /// The Google Ads account, ten digits.

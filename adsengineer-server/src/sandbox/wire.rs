@@ -4,6 +4,7 @@
 
 #![expect(clippy::struct_field_names, reason = "the messages' own names")]
 
+mod place;
 mod values;
 
 use serde::{Deserialize, de::IgnoredAny};
@@ -205,7 +206,10 @@ impl<'a> Request<'a> {
 fn each<'a, T: Deserialize<'a>>(name: &str, items: Option<Vec<&'a RawValue>>) -> Result<Vec<(T, &'a RawValue)>, PayloadError> {
     let read = |(index, raw): (usize, &'a RawValue)| match serde_json::from_str(raw.get()) {
         Ok(item) => Ok((item, raw)),
-        Err(error) => Err(PayloadError::new(format!("{name}[{index}]"), &error)),
+        Err(error) => Err(match place::of_fault(raw) {
+            Some((part, error)) => PayloadError::new(format!("{name}[{index}].{part}"), &error),
+            None => PayloadError::new(format!("{name}[{index}]"), &error),
+        }),
     };
     items.unwrap_or_default().into_iter().enumerate().map(read).collect()
 }

@@ -29,6 +29,10 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) taken: HashMap<String, Taken>,
     pub(super) tokens: Tokens,
+    /// How many of the next token requests fail.
+    pub(super) token_outage: u64,
+    /// How many of the next polls fail.
+    pub(super) poll_outage: u64,
     /// The number of the last request under the present plan.
     number: u64,
 }
@@ -43,6 +47,8 @@ impl World {
             ledger: Ledger::default(),
             taken: HashMap::new(),
             tokens: Tokens::default(),
+            token_outage: 0,
+            poll_outage: 0,
             number: 0,
         };
         Self { state: Mutex::new(state), stopped, names: RandomState::new(), named: AtomicU64::new(0) }
@@ -89,4 +95,11 @@ impl State {
     pub(super) fn counters(&self) -> Counters {
         Counters { conversions: self.ledger.len(), ..self.counters.clone() }
     }
+}
+
+/// Whether this one fails too.
+pub(super) fn is_out(left: &mut u64) -> bool {
+    let out = *left > 0;
+    *left = left.saturating_sub(1);
+    out
 }
