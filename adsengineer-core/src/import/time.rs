@@ -75,7 +75,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), InvalidTime> {
+    fn byte(&mut self, byte: u8) -> Result<(), InvalidTime> {
         if self.eat(byte) { Ok(()) } else { Err(InvalidTime::Format) }
     }
 
@@ -108,18 +108,18 @@ impl<'a> Cursor<'a> {
 
     fn iso_date(&mut self) -> Result<i64, InvalidTime> {
         let year = self.number(4, 4)?;
-        self.expect(b'-')?;
+        self.byte(b'-')?;
         let month = self.number(2, 2)?;
-        self.expect(b'-')?;
+        self.byte(b'-')?;
         let day = self.number(2, 2)?;
         self.date_end(days(year, month, day)?, true)
     }
 
     fn american_date(&mut self) -> Result<i64, InvalidTime> {
         let month = self.number(1, 2)?;
-        self.expect(b'/')?;
+        self.byte(b'/')?;
         let day = self.number(1, 2)?;
-        self.expect(b'/')?;
+        self.byte(b'/')?;
         let year = self.number(4, 4)?;
         self.date_end(days(year, month, day)?, false)
     }
@@ -133,7 +133,7 @@ impl<'a> Cursor<'a> {
             return Err(InvalidTime::Format);
         }
         let day = self.number(1, 2)?;
-        self.expect(b',')?;
+        self.byte(b',')?;
         self.spaces();
         let year = self.number(4, 4)?;
         let month = i64::try_from(month / 3 + 1).map_err(|_| InvalidTime::Format)?;
@@ -150,7 +150,7 @@ impl<'a> Cursor<'a> {
 
     fn clock(&mut self, clock: Clock) -> Result<i64, InvalidTime> {
         let hour = self.number(if clock == Clock::Full { 2 } else { 1 }, 2)?;
-        self.expect(b':')?;
+        self.byte(b':')?;
         let minute = self.number(2, 2)?;
         let mut second = 0;
         if self.eat(b':') {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use adsengineer_core::{
     destination::{
         Destination, Event,
-        google::render::{Accounts, request},
+        google::render::{Accounts, body},
     },
     engine::Engine,
     finding::{Code, Finding},
@@ -127,12 +127,9 @@ fn event(candidate: Candidate<'_>, target: &Target) -> Option<Event> {
 
 impl Requests<'_> {
     async fn out(&mut self, action_id: &str, events: &mut Vec<Event>, rows: &mut Vec<u64>) -> Result<(), CliError> {
-        let rendered = match &self.door {
-            Some(door) => door.render(action_id, events, true),
-            None => request(&self.accounts, action_id, events, false),
-        };
         self.printed += 1;
         if let Some(door) = &self.door {
+            let rendered = door.render(action_id, events, true);
             let answer = door.send(&rendered, events.len()).await;
             let own: std::collections::HashMap<usize, &Outcome> = answer.rows.iter().map(|(i, outcome)| (*i, outcome)).collect();
             for (i, row) in rows.iter().enumerate() {
@@ -152,7 +149,7 @@ impl Requests<'_> {
                 }
             }
         } else {
-            self.print(rendered.body)?;
+            self.print(body(&self.accounts, action_id, events, false, |_| ()))?;
         }
         events.clear();
         rows.clear();

@@ -38,10 +38,16 @@ impl From<&DestinationSpec> for Accounts {
     }
 }
 
-/// Renders one request; cheap enough to print every request of a dry run.
+/// Renders one request, ready to be persisted and sent.
 pub fn request(accounts: &Accounts, action_id: &str, events: &[Event], validate_only: bool) -> Rendered {
-    let mut body = Vec::with_capacity(256 + events.len() * EVENT_BYTES);
     let mut event_hashes = Vec::with_capacity(events.len());
+    let body = body(accounts, action_id, events, validate_only, |event| event_hashes.push(first_eight(&Sha256::digest(event))));
+    Rendered { body, event_hashes }
+}
+
+/// The body of one request; `each` sees the bytes of every event.
+pub fn body(accounts: &Accounts, action_id: &str, events: &[Event], validate_only: bool, mut each: impl FnMut(&[u8])) -> Vec<u8> {
+    let mut body = Vec::with_capacity(256 + events.len() * EVENT_BYTES);
     open(accounts, action_id, &mut body);
     let mut any_user_data = false;
     for (i, event) in events.iter().enumerate() {
@@ -50,10 +56,10 @@ pub fn request(accounts: &Accounts, action_id: &str, events: &[Event], validate_
         }
         let start = body.len();
         any_user_data |= render_event(event, &mut body);
-        event_hashes.push(first_eight(&Sha256::digest(&body[start..])));
+        each(&body[start..]);
     }
     close(any_user_data, validate_only, &mut body);
-    Rendered { body, event_hashes }
+    body
 }
 
 /// Everything before the first event.
