@@ -123,11 +123,6 @@ fn enabled() -> bool {
 }
 
 impl DestinationSpec {
-    /// The name of a destination that was not given one: kind and account.
-    pub fn default_name(&self) -> String {
-        format!("{}-{}", self.kind, self.customer_id.digits())
-    }
-
     /// The platform's id for the conversion action called `name`; a name that is itself a known id stands for itself.
     pub fn action_id(&self, name: &str) -> Option<&str> {
         self.actions.get(name).or_else(|| self.actions.values().find(|id| *id == name)).map(String::as_str)
@@ -198,7 +193,7 @@ pub enum Verdict {
     NotYet(Option<crate::outcome::Why>),
     /// Decided: the outcome of each row.
     Final(Answer),
-    /// Some rows failed, and the platform does not say which; the outcomes that `count` rows have.
+    /// Some rows failed, and the platform does not say which; the outcomes of those that failed, none if it does not even say why.
     Partly {
         /// How many rows have which outcome.
         counts: Vec<(u64, Outcome)>,
