@@ -71,6 +71,8 @@ impl Shared {
             Outcome::Unlocated(why) => {
                 *streak += 1;
                 if *streak >= SUSPICIOUS_STREAK {
+                    // Whoever releases it has looked; without a fresh count the next refusal would hold it again, for ever.
+                    *streak = 0;
                     let hold = Outcome::Hold(HoldScope::Destination, why.clone());
                     return Answer { default: hold, rows: Vec::new(), ..answer };
                 }
@@ -99,7 +101,9 @@ impl Shared {
                 Outcome::Unlocated(_) => split.push((row.id, delivery::settle(row.progress, outcome, &policy, now_ms, random))),
                 _ => {
                     let next = delivery::settle(row.progress, outcome, &policy, now_ms, random);
-                    let part = if next.state.is_claimable() { row.part } else { 0 };
+                    // A release must not undo the splitting so far.
+                    let keeps = next.state.is_claimable() || next.state == delivery::State::Held;
+                    let part = if keeps { row.part } else { 0 };
                     groups.entry((next, part)).or_default().push(row.id);
                 }
             }
@@ -112,7 +116,7 @@ impl Shared {
 
     /// Rows to be sent again in about √n parts of their own.
     pub(super) fn parts(&self, rows: Vec<(DeliveryId, Next)>) -> Vec<Settled> {
-        let size = (1..=rows.len()).find(|n| n * n >= rows.len()).unwrap_or(1);
+        let size = (1..=rows.len()).take_while(|n| n * n <= rows.len()).last().unwrap_or(1);
         let mut parts = Vec::new();
         for chunk in rows.chunks(size) {
             let part = self.lease().token;
