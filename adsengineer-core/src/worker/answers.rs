@@ -122,7 +122,9 @@ impl Shared {
             let part = self.lease().token;
             let mut by_next: HashMap<&Next, Vec<DeliveryId>> = HashMap::new();
             chunk.iter().for_each(|(id, next)| by_next.entry(next).or_default().push(*id));
+            let from = parts.len();
             parts.extend(by_next.into_iter().map(|(next, deliveries)| Settled { next: next.clone(), part, deliveries }));
+            parts[from..].sort_by_key(|s: &Settled| s.deliveries.first().copied());
         }
         parts
     }

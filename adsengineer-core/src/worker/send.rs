@@ -96,7 +96,8 @@ impl Shared {
             };
             match self.one(Write::Begin(begin)).await? {
                 Done::Begun(Begun::Upload(upload, _)) => {
-                    let answer = self.send(door, &rendered, batch.rows.len(), lease).await;
+                    // Too late to send: the rows come back when the lease ends.
+                    let Some(answer) = self.send(door, &rendered, batch.rows.len(), lease).await else { return Ok(()) };
                     self.progress.send_modify(|p| p.sent += batch.rows.len() as u64);
                     return self.settle_answer(destination, &door.limits(), lease, &batch, upload, answer).await;
                 }
@@ -134,14 +135,15 @@ impl Shared {
         }
     }
 
-    /// Sends, but not beyond the end of the lease.
-    async fn send(&self, door: &Arc<dyn Destination>, rendered: &Rendered, rows: usize, lease: Lease) -> Answer {
+    /// Sends, but not beyond the end of the lease; `None` if that is so near that nothing was sent.
+    async fn send(&self, door: &Arc<dyn Destination>, rendered: &Rendered, rows: usize, lease: Lease) -> Option<Answer> {
         let left = u64::try_from(lease.until_ms.saturating_sub(self.now_ms())).unwrap_or(0);
         let time = Duration::from_millis(left).saturating_sub(LEASE_MARGIN.min(self.settings.lease / 4));
-        match tokio::time::timeout(time, door.send(rendered, rows)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer { healthy: false, ..Answer::all(Outcome::Unknown(Why::new("TIMEOUT", "no answer before the lease ended"))) },
+        if time.is_zero() {
+            return None;
         }
+        let lost = || Answer { healthy: false, ..Answer::all(Outcome::Unknown(Why::new("TIMEOUT", "no answer before the lease ended"))) };
+        Some(tokio::time::timeout(time, door.send(rendered, rows)).await.unwrap_or_else(|_| lost()))
     }
 
     async fn settle_unsent(&self, destination: &StoredDestination, lease: Lease, unsent: Vec<(Next, Claimed)>) -> Result<(), StoreError> {
