@@ -65,7 +65,7 @@ impl People {
 
     /// Acts for about `ms`.
     pub async fn live(&mut self, ms: u64) {
-        let acts = self.random.between(5, 40);
+        let acts = self.random.between(5, 30);
         self.accept_new().await;
         for _ in 0..acts {
             self.world.pass(self.random.below(2 * ms / acts)).await;
@@ -83,7 +83,7 @@ impl People {
     }
 
     async fn accept_new(&mut self) {
-        let rows = if self.random.chance(100) { self.random.between(50, 200) } else { self.random.between(1, 20) };
+        let rows = if self.random.chance(30) { self.random.between(50, 200) } else { self.random.between(1, 12) };
         let mut orders = Vec::new();
         for _ in 0..rows {
             let order = format!("o{}", self.orders);

@@ -173,7 +173,7 @@ async fn live(world: &Arc<World>) {
     let over = watch::Sender::new(false);
     let slots = (0..world.random.between(1, 2)).map(|_| tokio::spawn(site.clone().slot(over.subscribe())));
     let slots: Vec<_> = slots.collect();
-    people.live(world.random.between(300_000, 1_800_000)).await;
+    people.live(world.random.between(200_000, 900_000)).await;
     over.send_replace(true);
     for slot in slots {
         slot.await.unwrap();
