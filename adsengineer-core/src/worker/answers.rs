@@ -23,7 +23,7 @@ pub(super) struct Judged {
 }
 
 impl Shared {
-    /// Settles the rows of a request by its answer.
+    /// Settles the rows of a request by its answer; says whether another request may follow at once.
     pub(super) async fn settle_answer(
         &self,
         destination: &StoredDestination,
@@ -32,7 +32,7 @@ impl Shared {
         batch: &Batch,
         upload: UploadId,
         answer: Answer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let rows: Vec<_> =
             batch.rows.iter().map(|row| Judged { id: row.id, progress: plan::progress(row, limits), part: row.part }).collect();
         let answer = self.suspect(destination, answer);
@@ -56,11 +56,12 @@ impl Shared {
                 state.report.of(destination).quota_paused_until_ms = Some(until);
             }
         }
+        let goes_on = holds.is_empty() && paused.is_none();
         for (scope, why) in holds {
             let action = (scope == HoldScope::Action).then(|| batch.action_id.clone());
             self.hold(destination, action, scope, why).await?;
         }
-        Ok(())
+        Ok(goes_on)
     }
 
     /// Several refusals in a row without a culprit are a matter of configuration, not of rows.
