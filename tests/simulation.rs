@@ -66,7 +66,7 @@ fn a_settle_that_ignores_its_lease_is_found() {
 }
 
 #[test]
-fn a_send_that_is_not_on_record_is_found() {
+fn a_send_that_is_on_record_too_late_is_found() {
     found(Bug::NoBegin, 50);
 }
 

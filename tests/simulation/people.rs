@@ -28,6 +28,9 @@ use crate::{
 
 const ACTIONS: [&str; 2] = ["71", "72"];
 
+/// What may succeed later is tried at least so often.
+const FEWEST_ATTEMPTS: u16 = 6;
+
 /// Everything that people act on.
 pub struct People {
     pub world: Arc<World>,
@@ -233,6 +236,9 @@ impl People {
             let for_good = ["BAD_ROW", "BAD_REQUEST", "BAD_LATE", "TRANSACTION_ID_TAKEN", "BODY_CHANGED"].contains(&&*reason);
             if for_good && *reason != *nature.code() {
                 self.world.violated(format!("{order} is {nature:?} and died of {reason}"));
+            }
+            if !for_good && dead.delivery.attempts < FEWEST_ATTEMPTS {
+                self.world.violated(format!("{order} died of {reason} after {} attempts", dead.delivery.attempts));
             }
             if all || !for_good {
                 deliveries.push(dead.delivery.id);

@@ -5,7 +5,7 @@
 pub enum Bug {
     /// A settle counts for whoever holds the row now.
     AnyLease,
-    /// An upload is sent without being on record.
+    /// An upload is put on record after it was sent.
     NoBegin,
     /// A resend has another transaction id.
     NewTransactionId,

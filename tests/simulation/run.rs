@@ -179,7 +179,8 @@ async fn live(world: &Arc<World>) {
         slot.await.unwrap();
     }
     world.stop_faults();
-    for _ in 0..30 {
+    let rounds = if world.bug.is_some() { 5 } else { 30 };
+    for _ in 0..rounds {
         people.repair_all().await;
         people.replay(false).await;
         site.finish().await;

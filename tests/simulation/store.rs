@@ -7,8 +7,8 @@ use adsengineer_core::{
     id::{ConversionId, DeliveryId, DestinationId, UploadId},
     org::OrgId,
     store::{
-        Agenda, Begun, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Guard, Lease, Page,
-        PendingUpload, Queue, Reconciliation, Settle, Settled, Store, StoreError, StoredDestination, UploadView, WorkerId, Write,
+        Agenda, Begin, Begun, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Guard, Lease,
+        Page, PendingUpload, Queue, Reconciliation, Settle, Settled, Store, StoreError, StoredDestination, UploadView, WorkerId, Write,
         model::ModelStore,
     },
 };
@@ -31,19 +31,25 @@ impl Faulty {
         if self.world.fault(100) {
             self.world.pass(self.world.random.between(1, 300)).await;
         }
+        self.stand_still().await;
         if self.world.fault(8) {
             return Err(if self.world.random.chance(500) { StoreError::Busy } else { unavailable() });
         }
         Ok(())
     }
 
-    /// After the commit: the answer may be lost, and its reader may stand still for longer than a lease.
-    async fn after(&self) -> Result<(), StoreError> {
-        self.doom.step().await;
-        let pause = if self.world.bug == Some(Bug::AnyLease) { 30 } else { 5 };
-        if self.world.fault(pause) {
+    /// Sometimes a process does not run for longer than its leases last.
+    async fn stand_still(&self) {
+        let often = if self.world.bug == Some(Bug::AnyLease) { 40 } else { 4 };
+        if self.world.fault(often) {
             self.world.pass(self.world.random.between(20_000, 150_000)).await;
         }
+    }
+
+    /// After the commit: the answer may be lost.
+    async fn after(&self) -> Result<(), StoreError> {
+        self.doom.step().await;
+        self.stand_still().await;
         if self.world.fault(5) { Err(unavailable()) } else { Ok(()) }
     }
 
@@ -51,12 +57,12 @@ impl Faulty {
         if let Write::Begin(begin) = &command
             && self.world.bug == Some(Bug::NoBegin)
         {
-            self.world.begun(&begin.rows, begin.body_hash);
-            return Ok(Done::Begun(Begun::Upload(UploadId(begin.lease.token), begin.now_ms)));
+            return Ok(self.begin_later(begin));
         }
-        let commands = match &command {
-            Write::Settle(settle) if self.world.bug == Some(Bug::AnyLease) => self.for_any_lease(settle),
-            _ => vec![command.clone()],
+        let commands = match command.clone() {
+            Write::Settle(settle) if self.world.bug == Some(Bug::AnyLease) => self.for_any_lease(&settle),
+            Write::Settle(settle) if self.world.bug == Some(Bug::NoBegin) => vec![Write::Settle(self.begin_now(settle).await)],
+            other => vec![other],
         };
         let done = self.inner.write(commands).await.remove(0)?;
         match (&command, &done) {
@@ -66,6 +72,27 @@ impl Faulty {
         }
         self.world.note(|| told(&command, &done));
         Ok(done)
+    }
+
+    /// Puts a Begin off until its answer is settled.
+    fn begin_later(&self, begin: &Begin) -> Done {
+        self.world.begun(&begin.rows, begin.body_hash);
+        let mut ledger = self.world.ledger.lock().unwrap();
+        let upload = UploadId(-1 - i64::try_from(ledger.late_begins.len()).unwrap());
+        ledger.late_begins.insert(upload, begin.clone());
+        Done::Begun(Begun::Upload(upload, begin.now_ms))
+    }
+
+    async fn begin_now(&self, mut settle: Settle) -> Settle {
+        let upload = settle.upload.as_ref().map(|result| result.upload);
+        let begin = upload.and_then(|upload| self.world.ledger.lock().unwrap().late_begins.get(&upload).cloned());
+        if let Some(begin) = begin
+            && let Ok(Done::Begun(Begun::Upload(upload, _))) = self.inner.write(vec![Write::Begin(begin)]).await.remove(0)
+            && let Some(result) = &mut settle.upload
+        {
+            result.upload = upload;
+        }
+        settle
     }
 
     /// The same settle under the claims that hold its rows now.

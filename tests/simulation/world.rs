@@ -12,8 +12,8 @@ use std::{
 
 use adsengineer_core::{
     clock::Clock,
-    id::DeliveryId,
-    store::{Lease, PersonKey, WorkerId},
+    id::{DeliveryId, UploadId},
+    store::{Begin, Lease, PersonKey, WorkerId},
 };
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
@@ -66,6 +66,8 @@ pub struct Ledger {
     pub truth: BTreeMap<String, Truth>,
     /// Claims as they were given out.
     pub claims: BTreeMap<DeliveryId, Lease>,
+    /// Uploads that a planted bug puts on record after they were sent.
+    pub late_begins: BTreeMap<UploadId, Begin>,
     /// When each delivery's latest upload was recorded, counted in commits and in milliseconds.
     begun: BTreeMap<DeliveryId, (u64, i64)>,
     /// Bodies recorded and not yet sent.
