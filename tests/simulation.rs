@@ -26,6 +26,7 @@ use std::io::Write;
 
 use planted::Bug;
 
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test chooses the seeds")]
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not `{text}`")))
 }

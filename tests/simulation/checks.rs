@@ -43,7 +43,9 @@ pub async fn all(people: &People) {
     if busiest > MOST_A_MINUTE {
         wrong.push(format!("{busiest} requests in one minute"));
     }
-    wrong.into_iter().for_each(|what| people.world.violated(what));
+    for what in wrong {
+        people.world.violated(what);
+    }
 }
 
 async fn sums(people: &People, captured: usize, expected: usize) -> Vec<String> {

@@ -187,11 +187,11 @@ impl People {
         let orders = self.some_orders(8);
         {
             let mut ledger = self.world.ledger.lock().unwrap();
-            orders.iter().for_each(|order| {
+            for order in &orders {
                 if let Some(truth) = ledger.truth.get_mut(order).filter(|t| !t.suppressed) {
                     truth.value += 100;
                 }
-            });
+            }
         }
         self.accept(&orders, true).await;
     }

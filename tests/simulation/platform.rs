@@ -217,10 +217,12 @@ impl Platform {
     }
 
     /// The row as the planted bug makes it: a resend under another transaction id.
-    fn changed(&self, row: Row) -> Row {
+    fn changed(&self, mut row: Row) -> Row {
         let first = self.seen.lock().unwrap().insert(row.delivery);
-        let changed = self.world.bug == Some(Bug::NewTransactionId) && !first;
-        Row { transaction_id: if changed { format!("{}-again", row.transaction_id) } else { row.transaction_id.clone() }, ..row }
+        if self.world.bug == Some(Bug::NewTransactionId) && !first {
+            row.transaction_id += "-again";
+        }
+        row
     }
 }
 

@@ -176,7 +176,9 @@ impl World {
                 }
             }
         }
-        wrong.into_iter().for_each(|what| self.violated(what));
+        for what in wrong {
+            self.violated(what);
+        }
     }
 
     /// The most requests in any minute.
