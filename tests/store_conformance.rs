@@ -39,6 +39,7 @@ conformance! {
         a_retraction_is_zero_in_the_same_currency,
         a_revision_waits_for_an_older_one_that_was_sent,
         a_dead_letter_gives_way_to_a_newer_revision,
+        a_dead_letter_whose_newer_revision_goes_on_is_not_sent_again,
         a_transaction_id_has_one_owner,
         a_further_destination_gets_a_delivery_and_the_others_none,
         suppressed_people_are_not_captured,

@@ -204,6 +204,8 @@ impl Worker {
             let wait = run.wait(&agenda, goal, stopping);
             let Some(wait) = wait else { break };
             tokio::select! {
+                // In this order always, so that the same seed gives the same run.
+                biased;
                 Some(finished) = run.tasks.join_next() => run.finished(finished)?,
                 changed = stop.changed(), if !stopping => {
                     if changed.is_err() {

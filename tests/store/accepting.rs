@@ -3,7 +3,7 @@
 use adsengineer_core::{
     delivery::State,
     id::ConversionId,
-    store::{Adjust, Captured, Intake, NewConversion, StoreError, Write},
+    store::{Adjust, Captured, Done, Intake, NewConversion, Repair, RepairAction, Repaired, StoreError, Write},
 };
 
 use crate::fixture::{Fixture, NOW, add_destination, money, next, one, org, person};
@@ -105,6 +105,18 @@ pub async fn a_dead_letter_gives_way_to_a_newer_revision(f: Fixture) {
     f.accept(vec![adjusted(&f, "1", "5", NOW / 1000)]).await;
     assert_eq!(states(&f, id).await, [(1, State::Superseded), (2, State::Queued)]);
     assert_eq!(f.claim(2, NOW).await.len(), 1);
+}
+
+pub async fn a_dead_letter_whose_newer_revision_goes_on_is_not_sent_again(f: Fixture) {
+    let id = new_id(&f.accept(vec![f.sale("1")]).await[0]);
+    let (_, rows) = f.send(1).await;
+    f.accept(vec![adjusted(&f, "1", "5", NOW / 1000)]).await;
+    f.settle(1, &rows, next(State::Dead)).await;
+    assert_eq!(states(&f, id).await, [(1, State::Dead), (2, State::Queued)]);
+    let action = RepairAction::Replay { every_ms: 0 };
+    let repair = Repair { org: f.org.clone(), deliveries: rows, action, note: None, now_ms: NOW };
+    assert_eq!(one(&*f.store, Write::Repair(repair)).await, Ok(Done::Repaired(vec![Repaired::NotDead])));
+    assert_eq!(states(&f, id).await, [(1, State::Superseded), (2, State::Queued)]);
 }
 
 pub async fn a_transaction_id_has_one_owner(f: Fixture) {

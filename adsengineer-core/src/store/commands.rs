@@ -392,7 +392,7 @@ pub enum RepairAction {
 pub enum Repaired {
     /// Done.
     Done,
-    /// It is not dead (any more).
+    /// It is not dead (any more), or a newer revision takes its place, so that sending it would bring the older value back.
     NotDead,
     /// There is no such delivery in the organization.
     NotFound,

@@ -23,7 +23,7 @@ pub(super) struct Judged {
 }
 
 impl Shared {
-    /// Settles the rows of a request by its answer.
+    /// Settles the rows of a request by its answer; says whether another request may follow at once.
     pub(super) async fn settle_answer(
         &self,
         destination: &StoredDestination,
@@ -32,7 +32,7 @@ impl Shared {
         batch: &Batch,
         upload: UploadId,
         answer: Answer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let rows: Vec<_> =
             batch.rows.iter().map(|row| Judged { id: row.id, progress: plan::progress(row, limits), part: row.part }).collect();
         let answer = self.suspect(destination, answer);
@@ -56,11 +56,12 @@ impl Shared {
                 state.report.of(destination).quota_paused_until_ms = Some(until);
             }
         }
+        let goes_on = holds.is_empty() && paused.is_none();
         for (scope, why) in holds {
             let action = (scope == HoldScope::Action).then(|| batch.action_id.clone());
             self.hold(destination, action, scope, why).await?;
         }
-        Ok(())
+        Ok(goes_on)
     }
 
     /// Several refusals in a row without a culprit are a matter of configuration, not of rows.
@@ -71,6 +72,8 @@ impl Shared {
             Outcome::Unlocated(why) => {
                 *streak += 1;
                 if *streak >= SUSPICIOUS_STREAK {
+                    // Whoever releases it has looked; without a fresh count the next refusal would hold it again, for ever.
+                    *streak = 0;
                     let hold = Outcome::Hold(HoldScope::Destination, why.clone());
                     return Answer { default: hold, rows: Vec::new(), ..answer };
                 }
@@ -99,7 +102,9 @@ impl Shared {
                 Outcome::Unlocated(_) => split.push((row.id, delivery::settle(row.progress, outcome, &policy, now_ms, random))),
                 _ => {
                     let next = delivery::settle(row.progress, outcome, &policy, now_ms, random);
-                    let part = if next.state.is_claimable() { row.part } else { 0 };
+                    // A release must not undo the splitting so far.
+                    let keeps = next.state.is_claimable() || next.state == delivery::State::Held;
+                    let part = if keeps { row.part } else { 0 };
                     groups.entry((next, part)).or_default().push(row.id);
                 }
             }
@@ -112,13 +117,15 @@ impl Shared {
 
     /// Rows to be sent again in about √n parts of their own.
     pub(super) fn parts(&self, rows: &[(DeliveryId, Next)]) -> Vec<Settled> {
-        let size = (1..=rows.len()).find(|n| n * n >= rows.len()).unwrap_or(1);
+        let size = (1..=rows.len()).take_while(|n| n * n <= rows.len()).last().unwrap_or(1);
         let mut parts = Vec::new();
         for chunk in rows.chunks(size) {
             let part = self.lease().token;
             let mut by_next: HashMap<&Next, Vec<DeliveryId>> = HashMap::new();
             chunk.iter().for_each(|(id, next)| by_next.entry(next).or_default().push(*id));
+            let from = parts.len();
             parts.extend(by_next.into_iter().map(|(next, deliveries)| Settled { next: next.clone(), part, deliveries }));
+            parts[from..].sort_by_key(|s: &Settled| s.deliveries.first().copied());
         }
         parts
     }

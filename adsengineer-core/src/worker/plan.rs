@@ -133,3 +133,154 @@ pub(super) fn progress(row: &Claimed, limits: &Limits) -> Progress {
 pub(super) fn held(hold: &Hold) -> (HoldScope, Why) {
     (hold.scope, hold.why.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        consent::{AdConsent, ConsentState},
+        destination::Destination,
+        id::{ConversionId, DeliveryId, DestinationId},
+        identity::Identifiers,
+        org::OrgId,
+        outcome::Outcome,
+        store::Health,
+    };
+
+    const NOW: i64 = 1_795_000_000_000;
+    const DAY_MS: i64 = 86_400_000;
+
+    /// Opens what is not empty.
+    struct Opens;
+
+    #[async_trait::async_trait]
+    impl Connector for Opens {
+        async fn connect(&self, _destination: &StoredDestination) -> Result<Arc<dyn Destination>, Outcome> {
+            Err(Outcome::Accepted)
+        }
+
+        fn identifiers(&self, _org: &OrgId, sealed: &[u8]) -> Result<Identifiers, Why> {
+            if sealed.is_empty() { Err(Why::new("UNREADABLE", "")) } else { Ok(Identifiers::default()) }
+        }
+
+        fn quota(&self, _destination: &StoredDestination) -> Arc<str> {
+            "project".into()
+        }
+    }
+
+    fn place() -> StoredDestination {
+        let spec = serde_json::from_str(r#"{"kind":"google","customer_id":"1234567890"}"#).unwrap();
+        let org = "acme".parse().unwrap();
+        StoredDestination { id: DestinationId(1), org, name: "google".into(), spec, credentials: None, health: Health::default() }
+    }
+
+    fn row(id: i64, transaction_id: &str) -> Claimed {
+        Claimed {
+            id: DeliveryId(id),
+            conversion: ConversionId(id),
+            revision: 1,
+            org: "acme".parse().unwrap(),
+            action_id: "77".into(),
+            transaction_id: transaction_id.into(),
+            attempts: 2,
+            first_sent_ms: None,
+            round: 1,
+            part: 0,
+            event_hash: None,
+            occurred_at: NOW / 1000,
+            value: None,
+            click_id: None,
+            consent: AdConsent { ad_user_data: Some(ConsentState::Granted), ad_personalization: None },
+            identifiers: None,
+        }
+    }
+
+    fn limits(batch: usize) -> Limits {
+        Limits { batch, concurrency: 1, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) }
+    }
+
+    fn planned(place: &StoredDestination, rows: Vec<Claimed>, batch: usize) -> (Vec<Vec<i64>>, Vec<(State, String, Option<HoldScope>)>) {
+        let plan = plan(place, rows, &limits(batch), &Opens, NOW);
+        for batch in &plan.batches {
+            assert!(batch.rows.iter().map(|row| row.id).eq(batch.events.iter().map(|event| event.delivery)));
+        }
+        let unsent = plan.unsent.into_iter().map(|(next, _)| (next.state, next.why.unwrap().code.to_string(), next.hold));
+        (plan.batches.iter().map(|batch| batch.rows.iter().map(|row| row.id.0).collect()).collect(), unsent.collect())
+    }
+
+    fn unsent(place: &StoredDestination, row: Claimed) -> (State, String, Option<HoldScope>) {
+        let (batches, mut unsent) = planned(place, vec![row], 10);
+        assert!(batches.is_empty());
+        unsent.remove(0)
+    }
+
+    #[test]
+    fn without_consent_nothing_is_sent() {
+        for consent in [None, Some(ConsentState::Denied), Some(ConsentState::Withdrawn)] {
+            let refused = Claimed { consent: AdConsent { ad_user_data: consent, ad_personalization: None }, ..row(1, "a") };
+            assert_eq!(unsent(&place(), refused), (State::Suppressed, "CONSENT_REQUIRED".to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn an_event_is_sent_up_to_the_last_moment_of_its_window() {
+        let at = |ms: i64| Claimed { occurred_at: (NOW - 90 * DAY_MS + ms) / 1000, ..row(1, "a") };
+        assert_eq!(planned(&place(), vec![at(0)], 10).0, [[1]]);
+        assert_eq!(unsent(&place(), at(-1000)), (State::Dead, "EVENT_TOO_OLD".to_owned(), None));
+    }
+
+    #[test]
+    fn rows_of_a_held_action_are_held_and_others_go() {
+        let mut place = place();
+        let hold = Hold { scope: HoldScope::Action, why: Why::new("NO_SUCH_ACTION", ""), since_ms: NOW };
+        place.health.held_actions.insert("77".into(), hold);
+        let other = Claimed { action_id: "78".into(), ..row(2, "b") };
+        let (batches, unsent) = planned(&place, vec![row(1, "a"), other], 10);
+        assert_eq!(batches, [[2]]);
+        assert_eq!(unsent, [(State::Held, "NO_SUCH_ACTION".to_owned(), Some(HoldScope::Action))]);
+    }
+
+    #[test]
+    fn a_row_whose_identifiers_cannot_be_opened_is_held_alone() {
+        let sealed = |bytes: &[u8], id| Claimed { identifiers: Some(bytes.into()), ..row(id, "a") };
+        assert_eq!(unsent(&place(), sealed(b"", 1)), (State::Held, "UNREADABLE".to_owned(), Some(HoldScope::Row)));
+        assert_eq!(planned(&place(), vec![sealed(b"x", 1)], 10).0, [[1]]);
+    }
+
+    #[test]
+    fn a_request_has_one_action_and_one_part() {
+        let rows = vec![
+            row(1, "a"),
+            Claimed { action_id: "78".into(), ..row(2, "b") },
+            Claimed { part: 5, ..row(3, "c") },
+            row(4, "d"),
+            Claimed { part: 5, ..row(5, "e") },
+        ];
+        assert_eq!(planned(&place(), rows, 10).0, [vec![1, 4], vec![3, 5], vec![2]]);
+    }
+
+    #[test]
+    fn a_request_is_not_larger_than_the_platform_takes() {
+        let rows: Vec<_> = (0..7).map(|id| row(id, &id.to_string())).collect();
+        assert_eq!(planned(&place(), rows.clone(), 3).0, [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+        assert_eq!(planned(&place(), rows, 0).0.len(), 7);
+    }
+
+    #[test]
+    fn a_transaction_id_is_in_a_request_once_and_its_rows_keep_their_order() {
+        let rows = vec![row(1, "a"), row(2, "a"), row(3, "b"), row(4, "a"), row(5, "b"), row(6, "c")];
+        assert_eq!(planned(&place(), rows.clone(), 10).0, [vec![1, 3, 6], vec![2, 5], vec![4]]);
+        assert_eq!(planned(&place(), rows, 1).0.concat().len(), 6);
+    }
+
+    #[test]
+    fn progress_tells_what_was_sent_before() {
+        let before = Claimed { first_sent_ms: Some(NOW - 5), ..row(1, "a") };
+        let progress = progress(&before, &limits(1));
+        assert_eq!((progress.attempts, progress.round, progress.sent_before), (2, 1, true));
+        assert_eq!((progress.first_sent_ms, progress.deadline_ms), (Some(NOW - 5), NOW + 90 * DAY_MS));
+        assert!(!super::progress(&row(1, "a"), &limits(1)).sent_before);
+    }
+}

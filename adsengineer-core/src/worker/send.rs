@@ -44,12 +44,13 @@ impl Shared {
         }
         let plan = plan::plan(destination, claimed, &limits, self.connector.as_ref(), self.now_ms());
         self.settle_unsent(destination, lease, plan.unsent).await?;
+        let mut goes_on = true;
         for (i, batch) in plan.batches.into_iter().enumerate() {
-            if i > 0 && !self.take_slot(destination, &self.settings.write_quota, "write").await? {
+            if !goes_on || (i > 0 && !self.take_slot(destination, &self.settings.write_quota, "write").await?) {
                 self.give_back(destination, lease, &batch).await?;
                 continue;
             }
-            self.deliver(destination, &door, lease, batch).await?;
+            goes_on = self.deliver(destination, &door, lease, batch).await?;
         }
         Ok(())
     }
@@ -74,16 +75,17 @@ impl Shared {
     }
 
     /// Sends one batch. Rows that were lost in the meantime are left out, and the rest is rendered anew.
+    /// Says whether the next batch may follow.
     async fn deliver(
         &self,
         destination: &StoredDestination,
         door: &Arc<dyn Destination>,
         lease: Lease,
         mut batch: Batch,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         loop {
             let changed = self.frozen(destination, door, lease, &mut batch).await?;
-            let Some(rendered) = changed else { return Ok(()) };
+            let Some(rendered) = changed else { return Ok(true) };
             let begin = Begin {
                 destination: destination.id,
                 lease,
@@ -96,12 +98,13 @@ impl Shared {
             };
             match self.one(Write::Begin(begin)).await? {
                 Done::Begun(Begun::Upload(upload, _)) => {
-                    let answer = self.send(door, &rendered, batch.rows.len(), lease).await;
+                    // Too late to send: the rows come back when the lease ends.
+                    let Some(answer) = self.send(door, &rendered, batch.rows.len(), lease).await else { return Ok(false) };
                     self.progress.send_modify(|p| p.sent += batch.rows.len() as u64);
                     return self.settle_answer(destination, &door.limits(), lease, &batch, upload, answer).await;
                 }
                 Done::Begun(Begun::Lost(lost)) => keep(&mut batch, |row| !lost.contains(&row.id)),
-                _ => return Ok(()),
+                _ => return Ok(true),
             }
         }
     }
@@ -134,14 +137,15 @@ impl Shared {
         }
     }
 
-    /// Sends, but not beyond the end of the lease.
-    async fn send(&self, door: &Arc<dyn Destination>, rendered: &Rendered, rows: usize, lease: Lease) -> Answer {
+    /// Sends, but not beyond the end of the lease; `None` if that is so near that nothing was sent.
+    async fn send(&self, door: &Arc<dyn Destination>, rendered: &Rendered, rows: usize, lease: Lease) -> Option<Answer> {
         let left = u64::try_from(lease.until_ms.saturating_sub(self.now_ms())).unwrap_or(0);
         let time = Duration::from_millis(left).saturating_sub(LEASE_MARGIN.min(self.settings.lease / 4));
-        match tokio::time::timeout(time, door.send(rendered, rows)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer { healthy: false, ..Answer::all(Outcome::Unknown(Why::new("TIMEOUT", "no answer before the lease ended"))) },
+        if time.is_zero() {
+            return None;
         }
+        let lost = || Answer { healthy: false, ..Answer::all(Outcome::Unknown(Why::new("TIMEOUT", "no answer before the lease ended"))) };
+        Some(tokio::time::timeout(time, door.send(rendered, rows)).await.unwrap_or_else(|_| lost()))
     }
 
     async fn settle_unsent(&self, destination: &StoredDestination, lease: Lease, unsent: Vec<(Next, Claimed)>) -> Result<(), StoreError> {

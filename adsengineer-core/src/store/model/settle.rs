@@ -4,12 +4,12 @@ use super::{Delivery, PersonKey, StoreError, World};
 use crate::{
     breaker::Breaker,
     delivery::{Next, State},
-    id::DestinationId,
+    id::{DeliveryId, DestinationId},
     org::OrgId,
     outcome::{HoldScope, Why},
     store::{Guard, Hold, Repair, RepairAction, Repaired, Settle, StopCause, after_stop, suppressed_person},
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 impl Delivery {
     fn enter(&mut self, next: &Next, part: i64, removed: bool, now_ms: i64) {
@@ -93,9 +93,17 @@ impl World {
 
     pub(super) fn repair(&mut self, repair: &Repair) -> Vec<Repaired> {
         let mut position = 0;
+        let mut latest: HashMap<_, DeliveryId> = HashMap::new();
+        for (id, row) in &self.deliveries {
+            latest.insert((row.conversion, row.destination), *id);
+        }
         let mut one = |id| {
             let Some(row) = self.deliveries.get_mut(id).filter(|d| d.org == repair.org) else { return Repaired::NotFound };
             if row.state != State::Dead {
+                return Repaired::NotDead;
+            }
+            if latest.get(&(row.conversion, row.destination)).is_some_and(|newest| newest > id) && repair.action != RepairAction::Discard {
+                (row.state, row.changed_ms) = (State::Superseded, repair.now_ms);
                 return Repaired::NotDead;
             }
             match repair.action {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     columns::persons,
@@ -148,6 +148,11 @@ pub(super) fn repair(tx: &mut Tx<'_>, repair: &Repair) -> Result<Vec<Repaired>, 
             done.push(Repaired::NotDead);
             continue;
         }
+        if repair.action != RepairAction::Discard && is_outdated(tx.conn, *id, &row)? {
+            row.stop_in(tx, State::Superseded, None, repair.now_ms)?;
+            done.push(Repaired::NotDead);
+            continue;
+        }
         match repair.action {
             RepairAction::Replay { every_ms } => {
                 let due_ms = repair.now_ms.saturating_add(every_ms.saturating_mul(position));
@@ -159,6 +164,15 @@ pub(super) fn repair(tx: &mut Tx<'_>, repair: &Repair) -> Result<Vec<Repaired>, 
         done.push(Repaired::Done);
     }
     Ok(done)
+}
+
+/// Whether a newer revision of the conversion goes to the same destination: sent after it, the older value would win.
+fn is_outdated(conn: &Connection, id: DeliveryId, row: &Row) -> Result<bool, StoreError> {
+    let mut newer = conn.prepare_cached(
+        "SELECT 1 FROM later_deliveries l CROSS JOIN deliveries d ON d.id = l.delivery
+            WHERE l.conversion = ?1 AND d.destination = ?2 AND d.id > ?3 LIMIT 1",
+    )?;
+    Ok(newer.query_row(params![row.conversion, row.destination.0, id.0], |_| Ok(())).optional()?.is_some())
 }
 
 pub(super) fn suppress(tx: &mut Tx<'_>, org: &OrgId, people: &[PersonKey], now_ms: i64) -> Result<u64, StoreError> {
