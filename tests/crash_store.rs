@@ -20,19 +20,16 @@ use std::{
 
 use adsengineer_core::{
     delivery::State,
-    store::{
-        Captured, Done, Write,
-        sqlite::{Options, SqliteStore},
-    },
+    store::{Captured, Done, Write, sqlite::SqliteStore},
 };
-use fixture::{Fixture, NOW, audit_key, one};
+use fixture::{Fixture, NOW, audit_key, one, options};
 
 const DATABASE: &str = "CRASH_STORE_DATABASE";
 const FROM: &str = "CRASH_STORE_FROM";
 const BATCH: u64 = 50;
 
 async fn open(path: &Path, writer: i64) -> Fixture {
-    fixture::over(Arc::new(SqliteStore::open(path, Options::new(audit_key(), writer)).unwrap())).await
+    fixture::over(Arc::new(SqliteStore::open(path, options(writer)).unwrap())).await
 }
 
 /// Accepts batches from a number on until it is killed, and says which were acknowledged. Only the other test starts it.

@@ -27,6 +27,11 @@ pub fn audit_key() -> Secret<[u8; 32]> {
     Secret::new([9; 32])
 }
 
+/// The usual options, except that hashes of rows are put in order on disk again and again.
+pub fn options(writer: i64) -> Options {
+    Options { recent_keys: 8, ..Options::new(audit_key(), writer) }
+}
+
 /// A store with one organization and one destination.
 pub struct Fixture {
     pub store: Arc<dyn Store>,
@@ -41,7 +46,7 @@ pub async fn model() -> Fixture {
 
 pub async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("store.db"), Options::new(audit_key(), 1)).unwrap();
+    let store = SqliteStore::open(&folder.path().join("store.db"), options(1)).unwrap();
     fixture(Arc::new(store), Some(folder)).await
 }
 

@@ -7,10 +7,10 @@ use adsengineer_core::store::{
     sqlite::{Options, SqliteStore},
 };
 
-use crate::fixture::{Fixture, NOW, add_destination, audit_key, one, org};
+use crate::fixture::{Fixture, NOW, add_destination, audit_key, one, options, org};
 
 fn open(path: &Path, writer: i64) -> SqliteStore {
-    SqliteStore::open(path, Options::new(audit_key(), writer)).unwrap()
+    SqliteStore::open(path, options(writer)).unwrap()
 }
 
 async fn on(store: SqliteStore) -> Fixture {

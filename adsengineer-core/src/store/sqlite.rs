@@ -8,7 +8,7 @@ mod checkpoint;
 mod columns;
 mod destinations;
 mod error;
-mod prints;
+mod keys;
 mod queue;
 mod reads;
 mod revise;
@@ -32,6 +32,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use self::{
     checkpoint::Checkpointer,
+    keys::{Keys, Limits},
     tx::Tx,
     writer::{Batch, Inbox, Single, Writer, ended},
 };
@@ -63,13 +64,24 @@ pub struct Options {
     pub waiting_rows: usize,
     /// Pages of 4 KiB that the file may have; `None`: as many as the disk has room for.
     pub max_pages: Option<u32>,
+    /// Hashes of new rows that are kept in memory before they are put in order on disk; at least one.
+    pub recent_keys: usize,
 }
 
 impl Options {
     /// The usual.
     pub fn new(audit_key: AuditKey, writer: i64) -> Self {
         let busy_timeout = Duration::from_secs(5);
-        Self { migrate: Migrate::Auto, audit_key, writer, busy_timeout, waiting: 1024, waiting_rows: 100_000, max_pages: None }
+        Self {
+            migrate: Migrate::Auto,
+            audit_key,
+            writer,
+            busy_timeout,
+            waiting: 1024,
+            waiting_rows: 100_000,
+            max_pages: None,
+            recent_keys: 192 * 1024,
+        }
     }
 }
 
@@ -113,7 +125,8 @@ impl SqliteStore {
         let background = connect(path, Duration::ZERO, READER_CACHE_KIB)?;
         let checkpointer = Checkpointer::start(path, background).map_err(no_thread)?;
         let (inbox, jobs, rows) = Inbox::new(options.waiting, options.waiting_rows);
-        let writer = Writer { conn, jobs, rows, chain: options.writer, audit_key: options.audit_key, checkpointer };
+        let keys = Keys::new(Limits::with_log(options.recent_keys));
+        let writer = Writer { conn, keys, jobs, rows, chain: options.writer, audit_key: options.audit_key, checkpointer };
         let thread = std::thread::Builder::new().name("sqlite-writer".into()).spawn(move || writer.work()).map_err(no_thread)?;
         let free = Arc::new(Semaphore::new(READERS));
         let readers = Readers { path: path.to_owned(), busy_timeout: options.busy_timeout, idle: Mutex::default(), free };
@@ -159,6 +172,8 @@ fn connect(path: &Path, busy_timeout: Duration, cache_kib: i64) -> Result<Connec
     let conn = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(busy_timeout)?;
     conn.pragma_update(None, "cache_size", -cache_kib)?;
+    // Plans must not depend on bound values: statements would be prepared again whenever they change.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     columns::{click, click_kind_number, consent_number, money, money_columns, persons, persons_blob},
     error::damaged,
-    prints::{Kind, print},
+    keys::{Kind, print},
     tx::Tx,
 };
 use crate::{
@@ -128,8 +128,8 @@ impl Accepting<'_, '_> {
         Ok(false)
     }
 
-    fn known(&self, key: &NaturalKey) -> Result<Option<Known>, StoreError> {
-        for candidate in self.tx.prints.find(print(Kind::Natural, &key.0))? {
+    fn known(&mut self, key: &NaturalKey) -> Result<Option<Known>, StoreError> {
+        for candidate in self.tx.keys.find(self.tx.conn, print(Kind::Natural, &key.0))? {
             if let Some(known) = self.known_if(candidate, key)? {
                 return Ok(Some(known));
             }
@@ -160,13 +160,13 @@ impl Accepting<'_, '_> {
 
     /// The conversion that owns one of the transaction ids, unless it is `but`.
     fn owner<'d>(
-        &self,
+        &mut self,
         wanted: impl Iterator<Item = &'d NewDelivery>,
         but: Option<ConversionId>,
     ) -> Result<Option<ConversionId>, StoreError> {
         let mut read = self.tx.conn.prepare_cached("SELECT conversion FROM deliveries WHERE id = ?1 AND owned = ?2")?;
         for owned in wanted.filter_map(|d| d.owned) {
-            for candidate in self.tx.prints.find(print(Kind::Owned, &owned))? {
+            for candidate in self.tx.keys.find(self.tx.conn, print(Kind::Owned, &owned))? {
                 let owner = read.query_row(params![candidate, owned], |r| r.get(0)).optional()?.map(ConversionId);
                 if owner.is_some() && owner != but {
                     return Ok(owner);
@@ -205,8 +205,10 @@ impl Accepting<'_, '_> {
             new.deliveries.len(),
         ])?;
         drop(insert);
-        self.tx.prints.add(print(Kind::Natural, &new.key.0), id.0, true);
-        new.persons.iter().for_each(|p| self.tx.prints.add(print(Kind::Person, &p.0), id.0, false));
+        self.tx.keys.add(self.tx.conn, print(Kind::Natural, &new.key.0), id.0)?;
+        for person in &new.persons {
+            self.tx.keys.add(self.tx.conn, print(Kind::Person, &person.0), id.0)?;
+        }
         for delivery in &new.deliveries {
             let transaction_id = explicit(delivery, new);
             let value = new.value.as_ref();
@@ -303,7 +305,7 @@ impl Accepting<'_, '_> {
         ])?;
         drop(insert);
         if let Some(owned) = making.new.owned {
-            self.tx.prints.add(print(Kind::Owned, &owned), id.0, true);
+            self.tx.keys.add(self.tx.conn, print(Kind::Owned, &owned), id.0)?;
         }
         self.tx.tally.made(making.new.destination, State::Queued, making.value);
         self.made += 1;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     columns::persons,
     destinations::{ids, own, put_health, stored},
-    prints::{Kind, print},
+    keys::{Kind, print},
     rows::{CLAIMABLE, HELD, Row, fail},
     tx::{Tx, known_org},
 };
@@ -182,7 +182,7 @@ pub(super) fn suppress(tx: &mut Tx<'_>, org: &OrgId, people: &[PersonKey], now_m
     let mut read = tx.conn.prepare_cached("SELECT persons FROM conversions WHERE id = ?1 AND org = ?2")?;
     for person in people {
         insert.execute(params![number, person.0, now_ms])?;
-        for candidate in tx.prints.find(print(Kind::Person, &person.0))? {
+        for candidate in tx.keys.find(tx.conn, print(Kind::Person, &person.0))? {
             let blob = read.query_row([candidate, number], |r| r.get::<_, Option<Vec<u8>>>(0)).optional()?.flatten();
             if persons(blob.as_deref()).contains(person) {
                 theirs.insert(candidate);

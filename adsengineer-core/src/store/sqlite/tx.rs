@@ -1,16 +1,16 @@
-//! What every command of a transaction shares: ids, fingerprints, counts, reasons and audit entries.
+//! What every command of a transaction shares: ids, keys, counts, reasons and audit entries.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{error::damaged, prints::Prints, tally::Tally};
+use super::{error::damaged, keys::Keys, tally::Tally};
 use crate::{audit::Entry, id, org::OrgId, outcome::Why, store::StoreError};
 
 /// An open transaction of the writer.
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c Connection,
-    pub(super) prints: Prints<'c>,
+    pub(super) keys: &'c mut Keys,
     pub(super) tally: Tally,
     last_id: i64,
     first_last_id: i64,
@@ -22,20 +22,12 @@ pub(super) struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     /// Begins; the lock on the file is taken at once.
-    pub(super) fn begin(conn: &'c Connection) -> Result<Self, StoreError> {
+    pub(super) fn begin(conn: &'c Connection, keys: &'c mut Keys) -> Result<Self, StoreError> {
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let last_id = conn.prepare_cached("SELECT value FROM counters WHERE name = 'id'")?.query_row([], |r| r.get(0)).optional()?;
         let last_id = last_id.unwrap_or(0);
-        Ok(Self {
-            conn,
-            prints: Prints::new(conn),
-            tally: Tally::default(),
-            last_id,
-            first_last_id: last_id,
-            entries: Vec::new(),
-            at_ms: 0,
-            broken: None,
-        })
+        keys.begin();
+        Ok(Self { conn, keys, tally: Tally::default(), last_id, first_last_id: last_id, entries: Vec::new(), at_ms: 0, broken: None })
     }
 
     /// Runs one command so that its failure leaves no trace.
@@ -45,13 +37,13 @@ impl<'c> Tx<'c> {
         }
         self.conn.prepare_cached("SAVEPOINT command")?.execute([])?;
         let (tally, entries) = (self.tally.clone(), self.entries.len());
-        let result = run(self).and_then(|done| self.prints.flush().map(|()| done));
+        let result = run(self).and_then(|done| self.keys.flush(self.conn).map(|()| done));
         if let Err(error) = &result {
             if self.conn.is_autocommit() {
                 self.broken = Some(error.clone());
                 return result;
             }
-            self.prints.forget();
+            self.keys.undo();
             self.tally = tally;
             self.entries.truncate(entries);
             self.conn.prepare_cached("ROLLBACK TO command")?.execute([])?;

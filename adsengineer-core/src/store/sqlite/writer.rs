@@ -9,7 +9,7 @@ use std::sync::{
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
-use super::{accept, checkpoint::Checkpointer, destinations, error::damaged, queue, settle, tx::Tx};
+use super::{accept, checkpoint::Checkpointer, destinations, error::damaged, keys::Keys, queue, settle, tx::Tx};
 use crate::{
     audit::{self, AuditKey, Head},
     store::{Done, StoreError, Write, audited},
@@ -141,6 +141,7 @@ pub(super) fn ended() -> StoreError {
 /// The writer's thread.
 pub(super) struct Writer {
     pub(super) conn: Connection,
+    pub(super) keys: Keys,
     pub(super) jobs: Receiver<Waiting>,
     pub(super) rows: Arc<AtomicUsize>,
     pub(super) chain: i64,
@@ -150,7 +151,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Works until nobody can hand anything in any more.
-    pub(super) fn work(self) {
+    pub(super) fn work(mut self) {
         while let Ok(first) = self.jobs.recv() {
             let mut rows = first.rows;
             let mut group = vec![first.job];
@@ -162,46 +163,64 @@ impl Writer {
             }
             self.rows.fetch_sub(rows, Ordering::AcqRel);
             self.commit(group);
+            self.compact();
             self.checkpointer.after_commit(&self.conn);
         }
         self.checkpointer.close(&self.conn);
     }
 
-    fn commit(&self, group: Vec<Box<dyn Job>>) {
-        let mut tx = match Tx::begin(&self.conn) {
+    fn commit(&mut self, group: Vec<Box<dyn Job>>) {
+        let mut tx = match Tx::begin(&self.conn, &mut self.keys) {
             Ok(tx) => tx,
             Err(error) => return group.into_iter().for_each(|job| job.refuse(error.clone())),
         };
         let answers: Vec<_> = group.into_iter().map(|job| job.run(&mut tx)).collect();
-        let committed = self.finish(&mut tx);
+        let committed = finish(&mut tx, self.chain, &self.audit_key);
         if committed.is_err() && !self.conn.is_autocommit() {
             // What cannot be rolled back is rolled back by the next one to open the file.
             drop(self.conn.execute_batch("ROLLBACK"));
+        }
+        if committed.is_err() {
+            self.keys.forget();
         }
         for answer in answers {
             answer(committed.clone());
         }
     }
 
-    fn finish(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let (entries, at_ms) = tx.finish()?;
-        if !entries.is_empty() {
-            self.link(entries, at_ms)?;
+    /// Puts the keys in order where they have become many. What cannot be done now is done after a later commit.
+    fn compact(&mut self) {
+        if !self.keys.is_long() || self.conn.execute_batch("BEGIN IMMEDIATE").is_err() {
+            return;
         }
-        self.conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
+        self.keys.begin();
+        let done = self.keys.compact(&self.conn).and_then(|()| Ok(self.conn.execute_batch("COMMIT")?));
+        if done.is_err() {
+            self.keys.forget();
+            if !self.conn.is_autocommit() {
+                drop(self.conn.execute_batch("ROLLBACK"));
+            }
+        }
     }
+}
 
-    fn link(&self, entries: Vec<audit::Entry>, at_ms: i64) -> Result<(), StoreError> {
-        let mut read =
-            self.conn.prepare_cached("SELECT position, mac FROM audit_links WHERE writer = ?1 ORDER BY position DESC LIMIT 1")?;
-        let head = read.query_row([self.chain], |r| Ok(Head { writer: self.chain, position: r.get(0)?, mac: r.get(1)? })).optional()?;
-        let link = audit::link(&self.audit_key, head.unwrap_or_else(|| Head::start(self.chain)), entries, at_ms);
-        let text = serde_json::to_string(&link.entries).map_err(|_| damaged("an audit entry"))?;
-        let mut insert = self.conn.prepare_cached(
-            "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
-        insert.execute(params![link.writer, link.position, link.at_ms, text, link.digest, link.previous, link.mac])?;
-        Ok(())
+fn finish(tx: &mut Tx<'_>, chain: i64, audit_key: &AuditKey) -> Result<(), StoreError> {
+    let (entries, at_ms) = tx.finish()?;
+    if !entries.is_empty() {
+        link(tx.conn, chain, audit_key, entries, at_ms)?;
     }
+    tx.conn.prepare_cached("COMMIT")?.execute([])?;
+    Ok(())
+}
+
+fn link(conn: &Connection, chain: i64, audit_key: &AuditKey, entries: Vec<audit::Entry>, at_ms: i64) -> Result<(), StoreError> {
+    let mut read = conn.prepare_cached("SELECT position, mac FROM audit_links WHERE writer = ?1 ORDER BY position DESC LIMIT 1")?;
+    let head = read.query_row([chain], |r| Ok(Head { writer: chain, position: r.get(0)?, mac: r.get(1)? })).optional()?;
+    let link = audit::link(audit_key, head.unwrap_or_else(|| Head::start(chain)), entries, at_ms);
+    let text = serde_json::to_string(&link.entries).map_err(|_| damaged("an audit entry"))?;
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    insert.execute(params![link.writer, link.position, link.at_ms, text, link.digest, link.previous, link.mac])?;
+    Ok(())
 }

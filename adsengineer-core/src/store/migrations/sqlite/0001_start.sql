@@ -1,6 +1,6 @@
 -- The embedded store. The writer is the ceiling, so rows are narrow and indexes few:
 -- ids are integers ordered by time (the creation time is in the id), main tables only grow at the end,
--- and everything that is looked up by a hash goes through one table, `fingerprints`.
+-- and what is looked up by a hash is found through sorted runs of hashes (`key_log`, `key_runs`, `key_pages`).
 
 -- The last id given out.
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -81,9 +81,18 @@ CREATE TABLE later_deliveries (
     conversion INTEGER NOT NULL, delivery INTEGER NOT NULL, PRIMARY KEY (conversion, delivery)
 ) WITHOUT ROWID;
 
--- The first 64 bits of a hash, and rows that may have it; the row itself says whether it does.
--- Natural keys and persons lead to conversions, owned transaction ids to deliveries.
-CREATE TABLE fingerprints (print INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (print, row)) WITHOUT ROWID;
+-- Hashes and the rows that may have them: 64 bits of the hash and the row's id, 8 bytes each, big-endian; the row itself
+-- says whether it has the hash. Natural keys and persons lead to conversions, owned transaction ids to deliveries.
+-- A tree would change a page per hash; these are written in order: each command appends its own to the log, the log becomes
+-- a sorted run when it is long, and runs of one tier become one run of the next.
+CREATE TABLE key_log (id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
+CREATE TABLE key_runs (
+    id INTEGER PRIMARY KEY,             -- a later run has a larger one
+    tier INTEGER NOT NULL,
+    bits INTEGER NOT NULL,              -- its page is told by so many leading bits of the hash
+    keys INTEGER NOT NULL
+);
+CREATE TABLE key_pages (id INTEGER PRIMARY KEY, keys BLOB NOT NULL); -- id: run << 24 | leading bits of the hash
 
 -- Claims with rows still in flight.
 CREATE TABLE leases (
