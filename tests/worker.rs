@@ -131,7 +131,7 @@ async fn a_quota_pauses_the_destination_for_as_long_as_the_platform_says() {
     .await;
     stand.sell(&["1"]).await;
     let (start_ms, report) = (stand.now_ms(), stand.run().await);
-    assert!(report.destinations[&stand.destination].quota_paused_until_ms.is_some());
+    assert!(report.destinations[&stand.destination].paused_until_ms.is_some());
     assert_eq!(stand.sent().len(), 1);
     stand.finish().await;
     assert_eq!(stand.state("1").await.0, State::Delivered);

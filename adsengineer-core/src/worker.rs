@@ -196,8 +196,14 @@ impl Worker {
 
     /// Works until the goal is reached or `stop` turns true; what is on its way is finished first.
     pub async fn run_until(&self, goal: Goal, mut stop: watch::Receiver<bool>) -> Result<RunReport, StoreError> {
-        let mut run =
-            Run { shared: &self.shared, tasks: JoinSet::new(), busy: BTreeMap::new(), schedule: Schedule::default(), recover_at_ms: 0 };
+        let mut run = Run {
+            shared: &self.shared,
+            tasks: JoinSet::new(),
+            busy: BTreeMap::new(),
+            schedule: Schedule::default(),
+            recover_at_ms: 0,
+            moved: (0, self.shared.now_ms()),
+        };
         loop {
             let stopping = *stop.borrow_and_update();
             let agenda = if stopping { Vec::new() } else { run.start_due().await? };
@@ -257,6 +263,8 @@ struct Run<'a> {
     busy: BTreeMap<DestinationId, usize>,
     schedule: Schedule<DestinationId>,
     recover_at_ms: i64,
+    /// Rows settled so far, and since when that has not changed, in Unix milliseconds.
+    moved: (u64, i64),
 }
 
 impl Run<'_> {
@@ -321,8 +329,12 @@ impl Run<'_> {
     }
 
     /// How long to sleep unless something happens; `None` when the run is over.
-    fn wait(&self, agenda: &[Agenda], goal: Goal, stopping: bool) -> Option<Duration> {
+    fn wait(&mut self, agenda: &[Agenda], goal: Goal, stopping: bool) -> Option<Duration> {
         let now_ms = self.shared.now_ms();
+        let settled = self.shared.progress.borrow().settled;
+        if settled != self.moved.0 {
+            self.moved = (settled, now_ms);
+        }
         if !self.tasks.is_empty() {
             return Some(LONGEST_SLEEP);
         }
@@ -333,6 +345,8 @@ impl Run<'_> {
         let until_next = next_ms.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0)));
         match goal {
             Goal::Settled { patience } if until_next.is_none_or(|wait| wait > patience) => return None,
+            // Short waits in a row without a single row moving, as while no token can be had, are one long wait.
+            Goal::Settled { patience } if !patience.is_zero() && now_ms.saturating_sub(self.moved.1) > millis(patience) => return None,
             Goal::Final { deadline } if next_ms.is_none() || now_ms >= deadline.as_millisecond() => return None,
             Goal::Settled { .. } | Goal::Final { .. } | Goal::Stopped => {}
         }

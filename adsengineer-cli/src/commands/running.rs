@@ -81,7 +81,7 @@ pub fn exit(report: &RunReport, refused: bool, stopped: bool) -> Exit {
         Exit::Auth
     } else if any(|d| holds(d, |_| true)) {
         Exit::Config
-    } else if any(|d| d.quota_paused_until_ms.is_some() && d.last_error.as_ref().is_none_or(|why| is_quota(&why.code))) {
+    } else if any(|d| d.quota && d.paused_until_ms.is_some()) {
         Exit::Quota
     } else if any(|d| d.breaker_open || (d.next_due_ms.is_some() && d.last_error.is_some())) {
         Exit::Unavailable
@@ -96,10 +96,6 @@ fn holds(destination: &DestinationReport, wanted: impl Fn(HoldScope) -> bool) ->
     destination.hold.iter().chain(&destination.holds).any(|hold| wanted(hold.scope))
 }
 
-fn is_quota(code: &str) -> bool {
-    code.contains("RESOURCE_EXHAUSTED") || code.contains("QUOTA") || code.contains("RESOURCE_TEMPORARILY_EXHAUSTED")
-}
-
 /// A run as JSON.
 pub fn to_json(report: &RunReport) -> Value {
     let p = report.progress;
@@ -109,7 +105,7 @@ pub fn to_json(report: &RunReport) -> Value {
         .values()
         .map(|d| {
             json!({
-                "name": d.name, "holds": d.holds, "breaker_open": d.breaker_open, "paused_until": time(d.quota_paused_until_ms),
+                "name": d.name, "holds": d.holds, "breaker_open": d.breaker_open, "paused_until": time(d.paused_until_ms),
                 "next_due_at": time(d.next_due_ms), "next_verdict_at": time(d.next_poll_ms), "last_error": d.last_error, "dead": d.dead,
             })
         })
@@ -139,7 +135,7 @@ pub fn text(report: &RunReport) -> String {
         if d.breaker_open {
             let why = d.last_error.as_ref().map_or_else(String::new, |why| format!(" ({}: {})", why.code, why.detail));
             lines.push(format!("{}: the platform fails{why}; it is safe to run `adsengineer work` later", d.name));
-        } else if let Some(until) = d.quota_paused_until_ms {
+        } else if let Some(until) = d.paused_until_ms {
             lines.push(format!("{}: the platform asked for a pause until {}; run `adsengineer work` then", d.name, views::local_ms(until)));
         } else if let (Some(at), Some(why)) = (d.next_due_ms, &d.last_error) {
             lines.push(format!("{}: rows wait for another attempt at {} ({}: {})", d.name, views::local_ms(at), why.code, why.detail));
@@ -151,12 +147,13 @@ pub fn text(report: &RunReport) -> String {
     lines.extend(report.warnings.iter().map(|warning| format!("the platform remarks: {warning}")));
     let awaiting: Vec<i64> = report.destinations.values().filter_map(|d| d.next_poll_ms).collect();
     if let Some(first) = awaiting.iter().min() {
-        lines.push(format!(
-            "{} sent, {} await the platform's verdict, first answer after {}; run `adsengineer work` then",
-            p.sent,
-            p.awaiting,
-            clock(*first)
-        ));
+        let first = clock(*first);
+        lines.push(match (p.sent, p.awaiting) {
+            (0, _) | (_, 0) => format!("verdicts are still to come, the next after {first}; run `adsengineer work` then"),
+            (sent, awaiting) => {
+                format!("{sent} sent, {awaiting} await the platform's verdict, first answer after {first}; run `adsengineer work` then")
+            }
+        });
     }
     lines.join("\n")
 }

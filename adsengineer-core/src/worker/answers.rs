@@ -52,9 +52,9 @@ impl Shared {
         {
             let mut state = self.state();
             answer.warnings.into_iter().for_each(|warning| state.report.warn(warning));
-            if let Some(until) = paused {
-                state.report.of(destination).quota_paused_until_ms = Some(until);
-            }
+            let report = state.report.of(destination);
+            report.quota = paused.is_some();
+            report.paused_until_ms = paused;
         }
         let goes_on = holds.is_empty() && paused.is_none();
         for (scope, why) in holds {

@@ -72,8 +72,10 @@ pub struct DestinationReport {
     pub holds: Vec<Hold>,
     /// Whether its breaker keeps it from being used now.
     pub breaker_open: bool,
-    /// The platform asked for a pause until then, in Unix milliseconds.
-    pub quota_paused_until_ms: Option<i64>,
+    /// Whether its latest pause is one that a quota asks for, not one after a failure.
+    pub quota: bool,
+    /// Paused until then, in Unix milliseconds.
+    pub paused_until_ms: Option<i64>,
     /// When its next row is due, in Unix milliseconds.
     pub next_due_ms: Option<i64>,
     /// When its next verdict is to be asked for, in Unix milliseconds.
@@ -106,7 +108,7 @@ impl DestinationReport {
         let health = &entry.destination.health;
         self.hold.clone_from(&health.hold);
         self.breaker_open = matches!(health.breaker, Breaker::Open { until_ms } if until_ms > now_ms);
-        self.quota_paused_until_ms = health.paused_until_ms.filter(|until| *until > now_ms);
+        self.paused_until_ms = health.paused_until_ms.filter(|until| *until > now_ms);
         (self.next_due_ms, self.next_poll_ms) = (entry.next_due_ms, entry.next_poll_ms);
     }
 
@@ -114,7 +116,7 @@ impl DestinationReport {
     pub(super) fn stands_idle(&mut self) {
         self.hold = None;
         self.breaker_open = false;
-        (self.quota_paused_until_ms, self.next_due_ms, self.next_poll_ms) = (None, None, None);
+        (self.paused_until_ms, self.next_due_ms, self.next_poll_ms) = (None, None, None);
     }
 
     /// Notes rows that entered a state.

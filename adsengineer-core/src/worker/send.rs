@@ -237,8 +237,13 @@ impl Shared {
 
     async fn pause(&self, destination: &StoredDestination, until_ms: i64, why: Option<Why>) -> Result<(), StoreError> {
         let failed = why.is_some();
-        if let Some(why) = why {
-            self.state().report.of(destination).last_error = Some(why);
+        {
+            let mut state = self.state();
+            let report = state.report.of(destination);
+            report.quota = !failed;
+            if let Some(why) = why {
+                report.last_error = Some(why);
+            }
         }
         let breaker = failed.then(|| destination.health.breaker.after(false, &self.settings.breaker, self.now_ms()));
         let nothing = Guard::Lease(Lease { token: 0, until_ms: 0, worker: self.liveness.worker() });

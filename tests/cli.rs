@@ -1,0 +1,11 @@
+//! The binary as its user runs it, against the stand-in for Google.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking and lives in real time")]
+
+#[path = "cli/crash.rs"]
+mod crash;
+#[path = "cli/manners.rs"]
+mod manners;
+#[path = "cli/stage.rs"]
+mod stage;
+#[path = "cli/upload.rs"]
+mod upload;
