@@ -20,7 +20,7 @@ use adsengineer_core::{
 };
 
 use crate::{
-    platform::Platform,
+    platform::{MENDABLE, Platform},
     random::Random,
     store::Faulty,
     world::{Nature, START_MS, Truth, World},
@@ -237,7 +237,7 @@ impl People {
             if for_good && *reason != *nature.code() {
                 self.world.violated(format!("{order} is {nature:?} and died of {reason}"));
             }
-            if !for_good && dead.delivery.attempts < FEWEST_ATTEMPTS {
+            if !for_good && *reason != *MENDABLE && dead.delivery.attempts < FEWEST_ATTEMPTS {
                 self.world.violated(format!("{order} died of {reason} after {} attempts", dead.delivery.attempts));
             }
             if all || !for_good {

@@ -21,6 +21,9 @@ use crate::{
     world::{Doom, Nature, World},
 };
 
+/// The reason of a refusal that is put right at the platform.
+pub const MENDABLE: &str = "MENDABLE";
+
 /// What the platform keeps of a transaction.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -116,9 +119,11 @@ impl Platform {
     }
 
     fn not_now(&self) -> Outcome {
-        match self.random.below(3) {
+        match self.random.below(4) {
             0 => Outcome::Later { after: Duration::from_secs(300), tries: 6, why: why("TOO_RECENT") },
             1 => Outcome::Unclear(why("UNSPECIFIED")),
+            // Someone puts it right at the platform and replays it.
+            2 => Outcome::Rejected(why(MENDABLE)),
             _ => Outcome::Retry { after: None, counts: true, why: why("PROCESSING_ERROR") },
         }
     }

@@ -170,13 +170,19 @@ async fn live(world: &Arc<World>) {
     let mut people = People::new(world.clone(), faulty).await;
     let platforms = people.destinations.iter().cloned().collect();
     let site = Site { world: world.clone(), store, platforms, workers: Arc::default() };
-    let over = watch::Sender::new(false);
-    let slots = (0..world.random.between(1, 2)).map(|_| tokio::spawn(site.clone().slot(over.subscribe())));
-    let slots: Vec<_> = slots.collect();
+    // One channel each: receivers of the same one are woken in no particular order.
+    let slot = || {
+        let over = watch::Sender::new(false);
+        let task = tokio::spawn(site.clone().slot(over.subscribe()));
+        (over, task)
+    };
+    let slots: Vec<_> = (0..world.random.between(1, 2)).map(|_| slot()).collect();
     people.live(world.random.between(200_000, 900_000)).await;
-    over.send_replace(true);
-    for slot in slots {
-        slot.await.unwrap();
+    for (over, _) in &slots {
+        over.send_replace(true);
+    }
+    for (_, task) in slots {
+        task.await.unwrap();
     }
     world.stop_faults();
     let rounds = if world.bug.is_some() { 5 } else { 30 };
