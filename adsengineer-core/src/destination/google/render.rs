@@ -1,7 +1,8 @@
 //! The body of `events:ingest`, byte for byte: the same events make the same bytes.
 //!
 //! Shape: Data Manager API v1 `IngestEventsRequest`. Amounts are written as exact decimals and never pass through floating point.
-//! `eventSource` is required for offline conversions; it is `WEB`, as in Google's quickstart for them, because the click happened there.
+//! `eventSource` is required for offline conversions (Data Manager release notes, v1.2). No page prescribes its value for them; it is
+//! `WEB`, because that is where the click happened.
 
 use std::io::Write;
 
