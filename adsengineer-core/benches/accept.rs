@@ -25,6 +25,14 @@ use adsengineer_core::{
     },
 };
 
+/// Prints a line; a benchmark has nobody else to tell.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _closed = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 const BATCH: u64 = 4000;
 const NOW: i64 = 1_795_000_000_000;
 
@@ -146,15 +154,7 @@ async fn upload(store: &SqliteStore, destination: DestinationId, token: i64) -> 
 }
 
 #[tokio::main]
-async /// Prints a line; a benchmark has nobody else to tell.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _closed = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
-
-fn main() {
+async fn main() {
     let mut args = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
     let rows: u64 = args.next().and_then(|a| a.parse().ok()).unwrap_or(200_000);
     let folder = args.next().map_or_else(|| tempfile::tempdir().unwrap(), |f| tempfile::tempdir_in(f).unwrap());
