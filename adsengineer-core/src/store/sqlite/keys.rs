@@ -56,8 +56,12 @@ fn append(blob: &mut Vec<u8>, (print, row): Key) {
 }
 
 fn key(bytes: &[u8; KEY_BYTES]) -> Key {
-    let both = u128::from_be_bytes(*bytes);
-    ((both >> 64) as u64, (both as u64).cast_signed())
+    let [print, row] = [0, 8].map(|from| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&bytes[from..from + 8]);
+        u64::from_be_bytes(half)
+    });
+    (print, row.cast_signed())
 }
 
 fn keys(blob: &[u8]) -> impl Iterator<Item = Key> {
@@ -127,9 +131,12 @@ impl Keys {
             found.push(*row);
             found.extend(self.further.get(&print).into_iter().flatten());
         }
-        let mut room = self.limits.filter_bytes.saturating_sub(self.runs.iter().map(Run::filter_bytes).sum());
-        for run in &mut self.runs {
-            run.find(conn, print, &mut room, &mut found)?;
+        let Self { runs, limits, .. } = self;
+        for at in 0..runs.len() {
+            if runs[at].wants_filter(print) && runs[at].filter_needs() <= room(runs, *limits) {
+                runs[at].load_filter(conn)?;
+            }
+            runs[at].find(conn, print, &mut found)?;
         }
         found.sort_unstable();
         Ok(found)
@@ -209,15 +216,11 @@ impl Keys {
             }
             let id = of_tier.iter().chain(&others).map(|run| run.id).max().unwrap_or(0) + 1;
             self.runs = others;
-            let room = self.room();
+            let room = room(&self.runs, self.limits);
             self.runs.push(run::merge(conn, id, tier + 1, &of_tier, room)?);
             break;
         }
         Ok(())
-    }
-
-    fn room(&self) -> usize {
-        self.limits.filter_bytes.saturating_sub(self.runs.iter().map(Run::filter_bytes).sum())
     }
 
     fn sort_log(&mut self, conn: &Connection) -> Result<(), StoreError> {
@@ -225,7 +228,7 @@ impl Keys {
         logged(conn, 0, |_, blob| all.extend(keys(blob)))?;
         all.sort_unstable();
         let id = self.runs.last().map_or(0, |run| run.id) + 1;
-        let run = write_run(conn, id, &all, self.room())?;
+        let run = write_run(conn, id, &all, room(&self.runs, self.limits))?;
         conn.prepare_cached("DELETE FROM key_log")?.execute([])?;
         let mut runs = std::mem::take(&mut self.runs);
         runs.push(run);
@@ -233,6 +236,11 @@ impl Keys {
         (self.runs, self.fresh) = (runs, true);
         Ok(())
     }
+}
+
+/// What is left for filters.
+fn room(runs: &[Run], limits: Limits) -> usize {
+    limits.filter_bytes.saturating_sub(runs.iter().map(Run::filter_bytes).sum())
 }
 
 /// The log after an entry, oldest first.

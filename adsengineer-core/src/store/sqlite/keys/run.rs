@@ -40,15 +40,24 @@ impl Run {
         self.filter.as_ref().map_or(0, Filter::bytes)
     }
 
+    /// The memory that a filter would take.
+    pub(super) fn filter_needs(&self) -> usize {
+        bytes_for(self.keys)
+    }
+
+    /// Whether about as many pages were read for want of a filter as making one takes: who asks little never waits for it.
+    pub(super) fn wants_filter(&mut self, print: u64) -> bool {
+        if self.filter.is_some() || is_person(print) {
+            return false;
+        }
+        self.vain += 1;
+        self.vain > (1 << self.bits) / 4
+    }
+
     /// Adds rows that may have the hash to `found`.
-    pub(super) fn find(&mut self, conn: &Connection, print: u64, room: &mut usize, found: &mut Vec<i64>) -> Result<(), StoreError> {
-        if !is_person(print) {
-            if self.filter.is_none() {
-                self.load_filter(conn, room)?;
-            }
-            if self.filter.as_ref().is_some_and(|filter| !filter.may_have(print)) {
-                return Ok(());
-            }
+    pub(super) fn find(&self, conn: &Connection, print: u64, found: &mut Vec<i64>) -> Result<(), StoreError> {
+        if !is_person(print) && self.filter.as_ref().is_some_and(|filter| !filter.may_have(print)) {
+            return Ok(());
         }
         let mut read = conn.prepare_cached("SELECT keys FROM key_pages WHERE id = ?1")?;
         let mut rows = read.query([self.id << PAGE_BITS | page(print, self.bits)])?;
@@ -61,12 +70,8 @@ impl Run {
         Ok(())
     }
 
-    /// Reads the filter's hashes once about as many pages were read for want of it: who asks little never waits for it.
-    fn load_filter(&mut self, conn: &Connection, room: &mut usize) -> Result<(), StoreError> {
-        self.vain += 1;
-        if self.vain <= (1 << self.bits) / 4 || bytes_for(self.keys) > *room {
-            return Ok(());
-        }
+    /// Makes the filter from the run's pages.
+    pub(super) fn load_filter(&mut self, conn: &Connection) -> Result<(), StoreError> {
         let mut filter = Filter::with_room_for(self.keys);
         let mut read = conn.prepare_cached("SELECT keys FROM key_pages WHERE id >= ?1 AND id < ?2")?;
         let mut rows = read.query([self.id << PAGE_BITS, (self.id + 1) << PAGE_BITS])?;
@@ -74,7 +79,6 @@ impl Run {
             let blob = row.get_ref(0)?.as_blob().map_err(|_| damaged("a page of keys"))?;
             keys(blob).filter(|k| !is_person(k.0)).for_each(|k| filter.add(k.0));
         }
-        *room -= filter.bytes();
         self.filter = Some(filter);
         Ok(())
     }
