@@ -11,7 +11,7 @@ use super::{
     columns::{click, click_kind_number, consent_number, money, money_columns, persons, persons_blob},
     error::damaged,
     inserting::{self, Inserting},
-    keys::{Kind, print},
+    keys::{Kind, order_hash, print},
     tx::Tx,
 };
 use crate::{
@@ -241,6 +241,9 @@ impl Accepting<'_, '_> {
             1,
         ])?;
         self.tx.keys.add(self.tx.conn, print(Kind::Natural, &new.key.0), id.0)?;
+        if let Some(order) = &new.order_id {
+            self.tx.keys.add(self.tx.conn, print(Kind::Order, &order_hash(self.org, order.as_str())), id.0)?;
+        }
         for person in &new.persons {
             self.tx.keys.add(self.tx.conn, print(Kind::Person, &person.0), id.0)?;
         }
