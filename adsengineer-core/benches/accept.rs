@@ -3,10 +3,10 @@
 //! `cargo bench -p adsengineer-core --features sqlite --bench accept -- [ROWS] [FOLDER]`; a file on disk, `synchronous=FULL`.
 //! A plain loop of `INSERT`s of one row with one unique key, in transactions of the same size, gives the ratio.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_macros, clippy::disallowed_methods, reason = "a program to be read")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a program to be read")]
 #![allow(clippy::cast_precision_loss, reason = "rates for people")]
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{io::Write as _, path::Path, sync::Arc, time::Instant};
 
 use adsengineer_core::{
     click_id::{ClickId, ClickIdKind},
@@ -65,6 +65,10 @@ fn conversion(org: &OrgId, destination: DestinationId, action: &Arc<str>, n: u64
     }
 }
 
+fn say(line: &str) {
+    writeln!(std::io::stdout(), "{line}").unwrap();
+}
+
 /// Resident memory in MiB, where the system says it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -101,7 +105,7 @@ fn intake(org: &OrgId, destination: DestinationId, from: u64) -> Intake {
 
 /// Takes batches in, two on their way at a time, as a reader of a file does; prints the rate by a tenth.
 async fn accept(store: &Arc<SqliteStore>, org: &OrgId, destination: DestinationId, rows: u64, what: &str) -> f64 {
-    let (begun, mut started, mut reported, step) = (Instant::now(), Instant::now(), 0, (rows / 10).max(100_000));
+    let (begun, mut started, mut reported, step) = (Instant::now(), Instant::now(), 0, 100_000);
     let mut written: Option<tokio::task::JoinHandle<()>> = None;
     for from in (0..rows).step_by(usize::try_from(BATCH).unwrap()) {
         let (intake, store) = (intake(org, destination, from), store.clone());
@@ -113,7 +117,7 @@ async fn accept(store: &Arc<SqliteStore>, org: &OrgId, destination: DestinationI
         }));
         if from - reported >= step {
             let rate = (from - reported) as f64 / started.elapsed().as_secs_f64();
-            say!("{what} up to {from}: {rate:.0} rows/s, peak {} MiB", resident());
+            say(&format!("{what} up to {from}: {rate:.0} rows/s, peak {} MiB", resident()));
             (started, reported) = (Instant::now(), from);
         }
     }
@@ -159,7 +163,7 @@ async fn main() {
     let rows: u64 = args.next().and_then(|a| a.parse().ok()).unwrap_or(200_000);
     let folder = args.next().map_or_else(|| tempfile::tempdir().unwrap(), |f| tempfile::tempdir_in(f).unwrap());
     let plain = plain_loop(folder.path(), rows.min(500_000));
-    say!("plain INSERT loop, {} rows: {plain:.0} rows/s", rows.min(500_000));
+    say(&format!("plain INSERT loop, {} rows: {plain:.0} rows/s", rows.min(500_000)));
 
     let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), Options::new(Secret::new([1; 32]), 1)).unwrap());
     let org: OrgId = "acme".parse().unwrap();
@@ -168,12 +172,12 @@ async fn main() {
     let Done::Destination(destination) = store.write(vec![Write::PutDestination(put)]).await.remove(0).unwrap() else { panic!("no id") };
 
     let rate = accept(&store, &org, destination, rows, "accept").await;
-    say!("accept {rows}: {rate:.0} rows/s on average, {:.2} of the plain loop", rate / plain);
+    say(&format!("accept {rows}: {rate:.0} rows/s on average, {:.2} of the plain loop", rate / plain));
     let rate = accept(&store, &org, destination, rows.min(200_000), "again").await;
-    say!("the same file again: {rate:.0} rows/s");
+    say(&format!("the same file again: {rate:.0} rows/s"));
     let (started, mut sent) = (Instant::now(), 0);
     for token in 1..=100 {
         sent += upload(&store, destination, token).await;
     }
-    say!("claim, begin, settle: {:.0} rows/s, peak {} MiB", sent as f64 / started.elapsed().as_secs_f64(), resident());
+    say(&format!("claim, begin, settle: {:.0} rows/s, peak {} MiB", sent as f64 / started.elapsed().as_secs_f64(), resident()));
 }

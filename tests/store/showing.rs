@@ -2,6 +2,7 @@
 
 use adsengineer_core::{
     audit,
+    conversion::{KeySubject, NaturalKey},
     delivery::{Next, State},
     id::ConversionId,
     outcome::HoldScope,
@@ -40,6 +41,15 @@ pub async fn lists_are_filtered_by_state_order_id_and_change(f: Fixture) {
     let all = ConversionQuery::default();
     assert_eq!(list(&f, ConversionQuery { state: Some(State::Dead), ..all.clone() }).await.0, ["1", "2"]);
     assert_eq!(list(&f, ConversionQuery { order_id: Some("2".into()), ..all.clone() }).await.0, ["2"]);
+    let key = NaturalKey::of(&f.org, "Lead", KeySubject::Order("2"), 0);
+    f.accept(vec![NewConversion { key, deliveries: Vec::new(), ..f.sale("2") }]).await;
+    let twice = ConversionQuery { order_id: Some("2".into()), limit: 1, ..all.clone() };
+    let (first, cursor) = list(&f, twice.clone()).await;
+    assert_eq!((first, cursor.is_some()), (vec!["2".to_owned()], true));
+    assert_eq!(list(&f, ConversionQuery { cursor, ..twice.clone() }).await, (vec!["2".to_owned()], None));
+    assert_eq!(list(&f, ConversionQuery { state: Some(State::Dead), descending: true, ..twice.clone() }).await.0, ["2"]);
+    assert!(list(&f, ConversionQuery { state: Some(State::Queued), ..twice }).await.0.is_empty());
+    assert!(list(&f, ConversionQuery { order_id: Some("4".into()), ..all.clone() }).await.0.is_empty());
     let replay = Repair {
         org: f.org.clone(),
         deliveries: vec![rows[1]],
@@ -49,7 +59,7 @@ pub async fn lists_are_filtered_by_state_order_id_and_change(f: Fixture) {
     };
     one(&*f.store, Write::Repair(replay)).await.unwrap();
     assert_eq!(list(&f, ConversionQuery { updated_since_ms: Some(NOW + 500), ..all.clone() }).await.0, ["2"]);
-    assert_eq!(list(&f, ConversionQuery { updated_since_ms: Some(NOW), ..all }).await.0.len(), 3);
+    assert_eq!(list(&f, ConversionQuery { updated_since_ms: Some(NOW), ..all }).await.0.len(), 4);
 }
 
 pub async fn the_status_counts_states_holds_and_value_at_risk(f: Fixture) {

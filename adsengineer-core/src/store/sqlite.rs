@@ -8,6 +8,7 @@ mod checkpoint;
 mod columns;
 mod destinations;
 mod error;
+mod inserting;
 mod keys;
 mod queue;
 mod reads;

@@ -1,13 +1,17 @@
 //! Taking conversions in: identity, suppression, ownership of transaction ids.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use rusqlite::{OptionalExtension, params};
 
 use super::{
     columns::{click, click_kind_number, consent_number, money, money_columns, persons, persons_blob},
     error::damaged,
-    keys::{Kind, print},
+    inserting::{self, Inserting},
+    keys::{Kind, order_hash, print},
     tx::Tx,
 };
 use crate::{
@@ -19,6 +23,17 @@ use crate::{
     store::{Captured, Done, Intake, NewConversion, NewDelivery, PersonKey, StoreError},
 };
 
+static CONVERSIONS: LazyLock<String> = LazyLock::new(|| {
+    let columns = "id, org, natural_key, action, occurred_at, mantissa, scale, currency, order_id, click_kind, click, consent,
+        identifiers, persons, deliveries, revision";
+    inserting::sql("conversions", columns)
+});
+static DELIVERIES: LazyLock<String> = LazyLock::new(|| {
+    let columns =
+        "id, conversion, destination, state, due_ms, action_id, transaction_id, owned, revision, mantissa, scale, currency, after";
+    inserting::sql("deliveries", columns)
+});
+
 /// One intake on its way in.
 pub(super) struct Accepting<'t, 'c> {
     pub(super) tx: &'t mut Tx<'c>,
@@ -29,6 +44,8 @@ pub(super) struct Accepting<'t, 'c> {
     suppressing: bool,
     /// Deliveries made so far.
     made: u64,
+    conversions: Inserting<'c>,
+    deliveries: Inserting<'c>,
 }
 
 /// A conversion that is known already.
@@ -59,9 +76,11 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake) -> Result<Done, StoreErro
     let id = tx.next_id(intake.now_ms);
     let mut any = tx.conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM suppressed WHERE org = ?1)")?;
     let suppressing = any.query_row([org], |r| r.get(0))?;
-    let mut accepting = Accepting { tx, org, restate: intake.restate, now_ms: intake.now_ms, suppressing, made: 0 };
+    let (conversions, deliveries) = (Inserting::new(tx.conn, &CONVERSIONS)?, Inserting::new(tx.conn, &DELIVERIES)?);
+    let (restate, now_ms) = (intake.restate, intake.now_ms);
+    let mut accepting = Accepting { tx, org, restate, now_ms, suppressing, made: 0, conversions, deliveries };
     let captured: Vec<_> = intake.conversions.iter().map(|new| accepting.capture(new)).collect::<Result<_, _>>()?;
-    let made = accepting.made;
+    let made = accepting.finish()?;
     let sums = crate::store::intake_sums(intake, &captured);
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO intakes (id, org, last_id, source, consent_proof, rows, refused, denied, duplicates, conversions, deliveries)
@@ -99,6 +118,18 @@ fn check_destinations(tx: &Tx<'_>, intake: &Intake) -> Result<(), StoreError> {
 }
 
 impl Accepting<'_, '_> {
+    /// Writes what is not written yet: now it is there for a read.
+    fn write_rows(&mut self) -> Result<(), StoreError> {
+        self.conversions.flush()?;
+        self.deliveries.flush()
+    }
+
+    /// Ends with the number of deliveries made.
+    fn finish(mut self) -> Result<u64, StoreError> {
+        self.write_rows()?;
+        Ok(self.made)
+    }
+
     fn capture(&mut self, new: &NewConversion) -> Result<Captured, StoreError> {
         if self.is_suppressed(&new.persons)? {
             return Ok(Captured::Suppressed);
@@ -129,12 +160,21 @@ impl Accepting<'_, '_> {
     }
 
     fn known(&mut self, key: &NaturalKey) -> Result<Option<Known>, StoreError> {
-        for candidate in self.tx.keys.find(self.tx.conn, print(Kind::Natural, &key.0))? {
+        for candidate in self.candidates(Kind::Natural, &key.0)? {
             if let Some(known) = self.known_if(candidate, key)? {
                 return Ok(Some(known));
             }
         }
         Ok(None)
+    }
+
+    /// Rows that may have the hash, written.
+    fn candidates(&mut self, kind: Kind, hash: &[u8; 16]) -> Result<Vec<i64>, StoreError> {
+        let candidates = self.tx.keys.find(self.tx.conn, print(kind, hash))?;
+        if !candidates.is_empty() {
+            self.write_rows()?;
+        }
+        Ok(candidates)
     }
 
     fn known_if(&self, candidate: i64, key: &NaturalKey) -> Result<Option<Known>, StoreError> {
@@ -164,9 +204,9 @@ impl Accepting<'_, '_> {
         wanted: impl Iterator<Item = &'d NewDelivery>,
         but: Option<ConversionId>,
     ) -> Result<Option<ConversionId>, StoreError> {
-        let mut read = self.tx.conn.prepare_cached("SELECT conversion FROM deliveries WHERE id = ?1 AND owned = ?2")?;
         for owned in wanted.filter_map(|d| d.owned) {
-            for candidate in self.tx.keys.find(self.tx.conn, print(Kind::Owned, &owned))? {
+            for candidate in self.candidates(Kind::Owned, &owned)? {
+                let mut read = self.tx.conn.prepare_cached("SELECT conversion FROM deliveries WHERE id = ?1 AND owned = ?2")?;
                 let owner = read.query_row(params![candidate, owned], |r| r.get(0)).optional()?.map(ConversionId);
                 if owner.is_some() && owner != but {
                     return Ok(owner);
@@ -182,12 +222,7 @@ impl Accepting<'_, '_> {
         }
         let id = ConversionId(self.tx.next_id(self.now_ms));
         let (mantissa, scale, currency) = money_columns(new.value.as_ref());
-        let mut insert = self.tx.conn.prepare_cached(
-            "INSERT INTO conversions (id, org, natural_key, action, occurred_at, mantissa, scale, currency, order_id, click_kind, click,
-                consent, identifiers, persons, deliveries, revision)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 1)",
-        )?;
-        insert.execute(params![
+        self.conversions.row(params![
             id.0,
             self.org,
             new.key.0,
@@ -203,9 +238,12 @@ impl Accepting<'_, '_> {
             new.identifiers.as_deref(),
             persons_blob(&new.persons),
             new.deliveries.len(),
+            1,
         ])?;
-        drop(insert);
         self.tx.keys.add(self.tx.conn, print(Kind::Natural, &new.key.0), id.0)?;
+        if let Some(order) = &new.order_id {
+            self.tx.keys.add(self.tx.conn, print(Kind::Order, &order_hash(self.org, order.as_str())), id.0)?;
+        }
         for person in &new.persons {
             self.tx.keys.add(self.tx.conn, print(Kind::Person, &person.0), id.0)?;
         }
@@ -285,14 +323,11 @@ impl Accepting<'_, '_> {
     fn deliver(&mut self, making: &Making<'_>) -> Result<DeliveryId, StoreError> {
         let id = DeliveryId(self.tx.next_id(self.now_ms));
         let (mantissa, scale, currency) = money_columns(making.value);
-        let mut insert = self.tx.conn.prepare_cached(
-            "INSERT INTO deliveries (id, conversion, destination, state, due_ms, action_id, transaction_id, owned, revision, mantissa, scale,
-                currency, after) VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?;
-        insert.execute(params![
+        self.deliveries.row(params![
             id.0,
             making.conversion.0,
             making.new.destination.0,
+            State::Queued as u8,
             making.new.due_ms,
             &*making.new.action_id,
             making.transaction_id,
@@ -303,7 +338,6 @@ impl Accepting<'_, '_> {
             currency,
             making.after.map(|a| a.0),
         ])?;
-        drop(insert);
         if let Some(owned) = making.new.owned {
             self.tx.keys.add(self.tx.conn, print(Kind::Owned, &owned), id.0)?;
         }

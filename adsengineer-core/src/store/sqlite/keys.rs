@@ -12,6 +12,7 @@ mod run;
 use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
+use sha2::{Digest, Sha256};
 
 use self::run::{Run, write_run};
 use super::error::damaged;
@@ -26,9 +27,18 @@ pub(super) enum Kind {
     Owned,
     /// A person: leads to conversions.
     Person,
+    /// An organization's order id: leads to conversions.
+    Order,
 }
 
-/// A hash's first 64 bits, the last of which tells whether it is a person's.
+/// The hash of an organization's order id.
+pub(super) fn order_hash(org: i64, order_id: &str) -> [u8; 16] {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&Sha256::new().chain_update(org.to_be_bytes()).chain_update(order_id).finalize()[..16]);
+    hash
+}
+
+/// A hash's first 64 bits, the last of which tells whether it is looked up by every row or seldom.
 pub(super) fn print(kind: Kind, hash: &[u8; 16]) -> u64 {
     let mut head = [0; 8];
     head.copy_from_slice(&hash[..8]);
@@ -37,11 +47,12 @@ pub(super) fn print(kind: Kind, hash: &[u8; 16]) -> u64 {
         Kind::Natural => head & !1,
         Kind::Owned => (head ^ 0x5555_5555_5555_5555) & !1,
         Kind::Person => head | 1,
+        Kind::Order => (head ^ 0x5555_5555_5555_5555) | 1,
     }
 }
 
-/// Persons are looked up seldom: they are neither kept in memory nor in filters.
-fn is_person(print: u64) -> bool {
+/// Persons and order ids are looked up seldom: they are neither kept in memory nor in filters.
+fn is_seldom(print: u64) -> bool {
     print & 1 == 1
 }
 
@@ -56,8 +67,12 @@ fn append(blob: &mut Vec<u8>, (print, row): Key) {
 }
 
 fn key(bytes: &[u8; KEY_BYTES]) -> Key {
-    let both = u128::from_be_bytes(*bytes);
-    ((both >> 64) as u64, (both as u64).cast_signed())
+    let [print, row] = [0, 8].map(|from| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&bytes[from..from + 8]);
+        u64::from_be_bytes(half)
+    });
+    (print, row.cast_signed())
 }
 
 fn keys(blob: &[u8]) -> impl Iterator<Item = Key> {
@@ -79,18 +94,18 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn with_log(log: usize) -> Self {
-        Self { log: log.max(1), fan: 8, last_tier: 3, filter_bytes: 32 << 20 }
+        Self { log: log.max(1), fan: 4, last_tier: 3, filter_bytes: 32 << 20 }
     }
 }
 
 /// The index as the writer sees it.
 pub(super) struct Keys {
     limits: Limits,
-    /// The log's keys, persons left out.
+    /// The log's keys, those looked up seldom left out.
     recent: HashMap<u64, i64, BuildPrint>,
     /// Further rows of the same hash.
     further: HashMap<u64, Vec<i64>, BuildPrint>,
-    /// Keys in the log, persons included.
+    /// Keys in the log, all of them.
     logged: usize,
     last_log: i64,
     runs: Vec<Run>,
@@ -120,16 +135,19 @@ impl Keys {
     pub(super) fn find(&mut self, conn: &Connection, print: u64) -> Result<Vec<i64>, StoreError> {
         self.refresh(conn)?;
         let mut found = Vec::new();
-        if is_person(print) {
+        if is_seldom(print) {
             found.extend(keys(&self.new).filter(|k| k.0 == print).map(|k| k.1));
             logged(conn, 0, |_, blob| found.extend(keys(blob).filter(|k| k.0 == print).map(|k| k.1)))?;
         } else if let Some(row) = self.recent.get(&print) {
             found.push(*row);
             found.extend(self.further.get(&print).into_iter().flatten());
         }
-        let mut room = self.limits.filter_bytes.saturating_sub(self.runs.iter().map(Run::filter_bytes).sum());
-        for run in &mut self.runs {
-            run.find(conn, print, &mut room, &mut found)?;
+        let Self { runs, limits, .. } = self;
+        for at in 0..runs.len() {
+            if runs[at].wants_filter(print) && runs[at].filter_needs() <= room(runs, *limits) {
+                runs[at].load_filter(conn)?;
+            }
+            runs[at].find(conn, print, &mut found)?;
         }
         found.sort_unstable();
         Ok(found)
@@ -145,7 +163,7 @@ impl Keys {
 
     fn remember(&mut self, (print, row): Key) {
         self.logged += 1;
-        if !is_person(print) && *self.recent.entry(print).or_insert(row) != row {
+        if !is_seldom(print) && *self.recent.entry(print).or_insert(row) != row {
             self.further.entry(print).or_default().push(row);
         }
     }
@@ -209,15 +227,11 @@ impl Keys {
             }
             let id = of_tier.iter().chain(&others).map(|run| run.id).max().unwrap_or(0) + 1;
             self.runs = others;
-            let room = self.room();
+            let room = room(&self.runs, self.limits);
             self.runs.push(run::merge(conn, id, tier + 1, &of_tier, room)?);
             break;
         }
         Ok(())
-    }
-
-    fn room(&self) -> usize {
-        self.limits.filter_bytes.saturating_sub(self.runs.iter().map(Run::filter_bytes).sum())
     }
 
     fn sort_log(&mut self, conn: &Connection) -> Result<(), StoreError> {
@@ -225,7 +239,7 @@ impl Keys {
         logged(conn, 0, |_, blob| all.extend(keys(blob)))?;
         all.sort_unstable();
         let id = self.runs.last().map_or(0, |run| run.id) + 1;
-        let run = write_run(conn, id, &all, self.room())?;
+        let run = write_run(conn, id, &all, room(&self.runs, self.limits))?;
         conn.prepare_cached("DELETE FROM key_log")?.execute([])?;
         let mut runs = std::mem::take(&mut self.runs);
         runs.push(run);
@@ -233,6 +247,20 @@ impl Keys {
         (self.runs, self.fresh) = (runs, true);
         Ok(())
     }
+}
+
+/// What is left for filters.
+fn room(runs: &[Run], limits: Limits) -> usize {
+    limits.filter_bytes.saturating_sub(runs.iter().map(Run::filter_bytes).sum())
+}
+
+/// Rows that may have the hash, as a reader finds them: for what is looked up seldom.
+pub(super) fn look_up(conn: &Connection, print: u64) -> Result<Vec<i64>, StoreError> {
+    let mut found = Vec::new();
+    logged(conn, 0, |_, blob| found.extend(keys(blob).filter(|k| k.0 == print).map(|k| k.1)))?;
+    run::all(conn, Vec::new())?.iter().try_for_each(|run| run.find(conn, print, &mut found))?;
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// The log after an entry, oldest first.

@@ -9,6 +9,7 @@ use super::{
     columns::{click, consent, money},
     destinations::{Stored, all, name},
     error::damaged,
+    keys,
     rows::state,
     tally,
     tx::{Whys, known_org},
@@ -191,11 +192,36 @@ pub(super) fn conversions(conn: &Connection, org: &OrgId, query: &ConversionQuer
     let Some(number) = known_org(conn, org)? else { return Ok(page(Vec::new(), limit, |_| String::new())) };
     let from = query.cursor.as_deref().and_then(|c| c.parse::<ConversionId>().ok()).map(|c| c.0);
     let (after, before) = if query.descending { (-1, from.unwrap_or(i64::MAX)) } else { (from.unwrap_or(-1), i64::MAX) };
+    let state = query.state.map(|s| s as u8);
+    if let Some(order_id) = &query.order_id {
+        let mut ids = with_order(conn, number, order_id)?;
+        let mut read = conn.prepare_cached(&format!("{LIST} AND c.id = ?7"))?;
+        if query.descending {
+            ids.reverse();
+        }
+        let mut found = Vec::new();
+        for id in ids {
+            if found.len() <= limit && read.exists(params![number, after, before, order_id, query.updated_since_ms, state, id])? {
+                found.push(id);
+            }
+        }
+        return views(conn, org, found, limit);
+    }
     let order = if query.descending { "i.id DESC, c.id DESC" } else { "i.id, c.id" };
     let mut read = conn.prepare_cached(&format!("{LIST} ORDER BY {order} LIMIT ?7"))?;
-    let state = query.state.map(|s| s as u8);
     let bound = params![number, after, before, query.order_id, query.updated_since_ms, state, limit + 1];
     let ids: Vec<i64> = read.query_map(bound, |r| r.get(0))?.collect::<Result<_, _>>()?;
+    views(conn, org, ids, limit)
+}
+
+/// Conversions that may have the order id, oldest first.
+fn with_order(conn: &Connection, org: i64, order_id: &str) -> Result<Vec<i64>, StoreError> {
+    let mut ids = keys::look_up(conn, keys::print(keys::Kind::Order, &keys::order_hash(org, order_id)))?;
+    ids.dedup();
+    Ok(ids)
+}
+
+fn views(conn: &Connection, org: &OrgId, ids: Vec<i64>, limit: usize) -> Result<Page<ConversionView>, StoreError> {
     let views = ids.into_iter().filter_map(|id| conversion(conn, org, ConversionId(id)).transpose()).collect::<Result<_, _>>()?;
     Ok(page(views, limit, |c: &ConversionView| c.id.to_string()))
 }

@@ -82,7 +82,7 @@ CREATE TABLE later_deliveries (
 ) WITHOUT ROWID;
 
 -- Hashes and the rows that may have them: 64 bits of the hash and the row's id, 8 bytes each, big-endian; the row itself
--- says whether it has the hash. Natural keys and persons lead to conversions, owned transaction ids to deliveries.
+-- says whether it has the hash. Natural keys, order ids and persons lead to conversions, owned transaction ids to deliveries.
 -- A tree would change a page per hash; these are written in order: each command appends its own to the log, the log becomes
 -- a sorted run when it is long, and runs of one tier become one run of the next.
 CREATE TABLE key_log (id INTEGER PRIMARY KEY, keys BLOB NOT NULL);
@@ -90,7 +90,8 @@ CREATE TABLE key_runs (
     id INTEGER PRIMARY KEY,             -- a later run has a larger one
     tier INTEGER NOT NULL,
     bits INTEGER NOT NULL,              -- its page is told by so many leading bits of the hash
-    keys INTEGER NOT NULL
+    keys INTEGER NOT NULL,
+    filtered INTEGER NOT NULL           -- of them, those that every row looks up
 );
 CREATE TABLE key_pages (id INTEGER PRIMARY KEY, keys BLOB NOT NULL); -- id: run << 24 | leading bits of the hash
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::{
     KEY_BYTES, Key, append,
     filter::{Filter, bytes_for},
-    is_person, key, keys,
+    is_seldom, key, keys,
 };
 use crate::store::{StoreError, sqlite::error::damaged};
 
@@ -21,6 +21,8 @@ pub(super) struct Run {
     /// How many leading bits of the hash tell the page.
     bits: u32,
     keys: usize,
+    /// Keys that the filter has.
+    filtered: usize,
     filter: Option<Filter>,
     /// Pages read because there was no filter.
     vain: usize,
@@ -40,15 +42,24 @@ impl Run {
         self.filter.as_ref().map_or(0, Filter::bytes)
     }
 
+    /// The memory that a filter would take.
+    pub(super) fn filter_needs(&self) -> usize {
+        bytes_for(self.filtered)
+    }
+
+    /// Whether about as many pages were read for want of a filter as making one takes: who asks little never waits for it.
+    pub(super) fn wants_filter(&mut self, print: u64) -> bool {
+        if self.filter.is_some() || is_seldom(print) {
+            return false;
+        }
+        self.vain += 1;
+        self.vain > (1 << self.bits) / 4
+    }
+
     /// Adds rows that may have the hash to `found`.
-    pub(super) fn find(&mut self, conn: &Connection, print: u64, room: &mut usize, found: &mut Vec<i64>) -> Result<(), StoreError> {
-        if !is_person(print) {
-            if self.filter.is_none() {
-                self.load_filter(conn, room)?;
-            }
-            if self.filter.as_ref().is_some_and(|filter| !filter.may_have(print)) {
-                return Ok(());
-            }
+    pub(super) fn find(&self, conn: &Connection, print: u64, found: &mut Vec<i64>) -> Result<(), StoreError> {
+        if !is_seldom(print) && self.filter.as_ref().is_some_and(|filter| !filter.may_have(print)) {
+            return Ok(());
         }
         let mut read = conn.prepare_cached("SELECT keys FROM key_pages WHERE id = ?1")?;
         let mut rows = read.query([self.id << PAGE_BITS | page(print, self.bits)])?;
@@ -61,20 +72,15 @@ impl Run {
         Ok(())
     }
 
-    /// Reads the filter's hashes once about as many pages were read for want of it: who asks little never waits for it.
-    fn load_filter(&mut self, conn: &Connection, room: &mut usize) -> Result<(), StoreError> {
-        self.vain += 1;
-        if self.vain <= (1 << self.bits) / 4 || bytes_for(self.keys) > *room {
-            return Ok(());
-        }
-        let mut filter = Filter::with_room_for(self.keys);
+    /// Makes the filter from the run's pages.
+    pub(super) fn load_filter(&mut self, conn: &Connection) -> Result<(), StoreError> {
+        let mut filter = Filter::with_room_for(self.filtered);
         let mut read = conn.prepare_cached("SELECT keys FROM key_pages WHERE id >= ?1 AND id < ?2")?;
         let mut rows = read.query([self.id << PAGE_BITS, (self.id + 1) << PAGE_BITS])?;
         while let Some(row) = rows.next()? {
             let blob = row.get_ref(0)?.as_blob().map_err(|_| damaged("a page of keys"))?;
-            keys(blob).filter(|k| !is_person(k.0)).for_each(|k| filter.add(k.0));
+            keys(blob).filter(|k| !is_seldom(k.0)).for_each(|k| filter.add(k.0));
         }
-        *room -= filter.bytes();
         self.filter = Some(filter);
         Ok(())
     }
@@ -82,14 +88,17 @@ impl Run {
 
 /// All runs, oldest first; those known already keep their filters.
 pub(super) fn all(conn: &Connection, mut known: Vec<Run>) -> Result<Vec<Run>, StoreError> {
-    let mut read = conn.prepare_cached("SELECT id, tier, bits, keys FROM key_runs ORDER BY id")?;
+    let mut read = conn.prepare_cached("SELECT id, tier, bits, keys, filtered FROM key_runs ORDER BY id")?;
     let mut rows = read.query([])?;
     let mut runs = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         match known.iter().position(|run| run.id == id) {
             Some(at) => runs.push(known.swap_remove(at)),
-            None => runs.push(Run { id, tier: row.get(1)?, bits: row.get(2)?, keys: row.get(3)?, filter: None, vain: 0 }),
+            None => {
+                let (tier, bits, keys, filtered) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+                runs.push(Run { id, tier, bits, keys, filtered, filter: None, vain: 0 });
+            }
         }
     }
     Ok(runs)
@@ -103,10 +112,10 @@ struct Writing<'c> {
 }
 
 impl<'c> Writing<'c> {
-    /// `looked_up` keys are not persons'; no filter is made where it finds no room.
-    fn new(conn: &'c Connection, id: i64, tier: u8, keys: usize, looked_up: usize, room: usize) -> Self {
-        let filter = (bytes_for(looked_up) <= room).then(|| Filter::with_room_for(looked_up));
-        Self { conn, run: Run { id, tier, bits: bits_for(keys), keys, filter, vain: 0 }, blob: Vec::new() }
+    /// No filter is made where it finds no room.
+    fn new(conn: &'c Connection, id: i64, tier: u8, keys: usize, filtered: usize, room: usize) -> Self {
+        let filter = (bytes_for(filtered) <= room).then(|| Filter::with_room_for(filtered));
+        Self { conn, run: Run { id, tier, bits: bits_for(keys), keys, filtered, filter, vain: 0 }, blob: Vec::new() }
     }
 
     /// Writes all of `sorted`, which begin and end with a page.
@@ -116,7 +125,7 @@ impl<'c> Writing<'c> {
             self.blob.clear();
             for key in keys {
                 append(&mut self.blob, *key);
-                if let Some(filter) = self.run.filter.as_mut().filter(|_| !is_person(key.0)) {
+                if let Some(filter) = self.run.filter.as_mut().filter(|_| !is_seldom(key.0)) {
                     filter.add(key.0);
                 }
             }
@@ -126,17 +135,17 @@ impl<'c> Writing<'c> {
     }
 
     fn end(self) -> Result<Run, StoreError> {
-        let Run { id, tier, bits, keys, .. } = self.run;
-        let mut insert = self.conn.prepare_cached("INSERT INTO key_runs (id, tier, bits, keys) VALUES (?1, ?2, ?3, ?4)")?;
-        insert.execute(params![id, tier, bits, keys])?;
+        let Run { id, tier, bits, keys, filtered, .. } = self.run;
+        let mut insert = self.conn.prepare_cached("INSERT INTO key_runs (id, tier, bits, keys, filtered) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        insert.execute(params![id, tier, bits, keys, filtered])?;
         Ok(self.run)
     }
 }
 
 /// Writes a run of the first tier.
 pub(super) fn write_run(conn: &Connection, id: i64, sorted: &[Key], room: usize) -> Result<Run, StoreError> {
-    let looked_up = sorted.iter().filter(|k| !is_person(k.0)).count();
-    let mut writing = Writing::new(conn, id, 1, sorted.len(), looked_up, room);
+    let filtered = sorted.iter().filter(|k| !is_seldom(k.0)).count();
+    let mut writing = Writing::new(conn, id, 1, sorted.len(), filtered, room);
     writing.write(sorted)?;
     writing.end()
 }
@@ -146,12 +155,8 @@ pub(super) fn merge(conn: &Connection, id: i64, tier: u8, runs: &[Run], room: us
     let total = runs.iter().map(|run| run.keys).sum();
     // As many pages at a time as the run with the fewest, so that every step takes whole pages of all of them.
     let bits = runs.iter().map(|run| run.bits).min().unwrap_or(0).min(bits_for(total));
-    let looked_up = if runs.iter().all(|run| run.filter.is_some()) {
-        runs.iter().map(|run| run.filter_bytes() * 8 / 10).sum::<usize>().min(total)
-    } else {
-        total
-    };
-    let mut writing = Writing::new(conn, id, tier, total, looked_up, room);
+    let filtered = runs.iter().map(|run| run.filtered).sum();
+    let mut writing = Writing::new(conn, id, tier, total, filtered, room);
     let mut read = conn.prepare_cached("SELECT keys FROM key_pages WHERE id >= ?1 AND id < ?2")?;
     let mut together: Vec<Key> = Vec::new();
     for step in 0..1_i64 << bits {
