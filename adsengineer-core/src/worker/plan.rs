@@ -201,7 +201,10 @@ mod tests {
         Limits { batch, concurrency: 1, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) }
     }
 
-    fn planned(place: &StoredDestination, rows: Vec<Claimed>, batch: usize) -> (Vec<Vec<i64>>, Vec<(State, String, Option<HoldScope>)>) {
+    /// Ids by batch, and the rows not sent: state, code and how much is held.
+    type Planned = (Vec<Vec<i64>>, Vec<(State, String, Option<HoldScope>)>);
+
+    fn planned(place: &StoredDestination, rows: Vec<Claimed>, batch: usize) -> Planned {
         let plan = plan(place, rows, &limits(batch), &Opens, NOW);
         for batch in &plan.batches {
             assert!(batch.rows.iter().map(|row| row.id).eq(batch.events.iter().map(|event| event.delivery)));
