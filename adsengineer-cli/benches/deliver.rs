@@ -20,7 +20,7 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
-    let rows: usize = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(200_000);
+    let rows: usize = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(200_000);
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::start(SandboxOptions { quick: true, ..SandboxOptions::default() }).await?;
     let engine = Engine::open(EngineConfig {
@@ -82,7 +82,6 @@ fn conversion(i: usize) -> Result<Incoming, Failure> {
 }
 
 fn clock() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
     Instant::now()
 }
 
