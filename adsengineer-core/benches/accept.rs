@@ -25,14 +25,6 @@ use adsengineer_core::{
     },
 };
 
-/// Prints a line; a benchmark has nobody else to tell.
-macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _closed = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
-
 const BATCH: u64 = 4000;
 const NOW: i64 = 1_795_000_000_000;
 
@@ -66,7 +58,7 @@ fn conversion(org: &OrgId, destination: DestinationId, action: &Arc<str>, n: u64
 }
 
 fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    let _closed = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// Resident memory in MiB, where the system says it.
