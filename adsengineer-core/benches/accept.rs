@@ -58,7 +58,8 @@ fn conversion(org: &OrgId, destination: DestinationId, action: &Arc<str>, n: u64
 }
 
 fn say(line: &str) {
-    let _closed = writeln!(std::io::stdout().lock(), "{line}");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").unwrap();
 }
 
 /// Resident memory in MiB, where the system says it.

@@ -93,12 +93,11 @@ pub(super) fn all(conn: &Connection, mut known: Vec<Run>) -> Result<Vec<Run>, St
     let mut runs = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        match known.iter().position(|run| run.id == id) {
-            Some(at) => runs.push(known.swap_remove(at)),
-            None => {
-                let (tier, bits, keys, filtered) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-                runs.push(Run { id, tier, bits, keys, filtered, filter: None, vain: 0 });
-            }
+        if let Some(at) = known.iter().position(|run| run.id == id) {
+            runs.push(known.swap_remove(at));
+        } else {
+            let (tier, bits, keys, filtered) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            runs.push(Run { id, tier, bits, keys, filtered, filter: None, vain: 0 });
         }
     }
     Ok(runs)
