@@ -2,6 +2,24 @@
 //!
 //! The CLI and the server are thin faces of this; another Rust service can embed it the same way. An operation takes
 //! the [`Caller`] it is done for: reads need [`Role::Viewer`], sending [`Role::Member`], repair and configuration [`Role::Admin`].
+//!
+//! ```no_run
+//! use adsengineer_core::{
+//!     engine::{Engine, EngineConfig, EngineError},
+//!     org::{Caller, OrgId, Role},
+//! };
+//!
+//! # async fn example(config: EngineConfig, org: OrgId) -> Result<(), EngineError> {
+//! let engine = Engine::open(config)?;
+//! let caller = Caller::trusted(org, Role::Viewer);
+//! let sum = engine.reconciliation(&caller).await?;
+//! for destination in engine.status(&caller).await? {
+//!     println!("{}: {:?}", destination.destination.name, destination.states);
+//! }
+//! # let _ = sum;
+//! # Ok(())
+//! # }
+//! ```
 
 mod accept;
 mod connect;

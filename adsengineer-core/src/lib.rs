@@ -3,6 +3,20 @@
 //! Data flows one way: **words** (types that are valid once they exist), **rules** (pure functions and small
 //! state machines; time, randomness and data are arguments) and **doors** (the only code that touches the world).
 //! Words and rules need no feature; `engine`, `sqlite` and `http` add the doors.
+//!
+//! ```
+//! use adsengineer_core::{
+//!     click_id::{ClickId, ClickIdKind},
+//!     consent::{AdConsent, ConsentState},
+//! };
+//!
+//! let click = ClickId::new(ClickIdKind::Gclid, "EAIaIQobChMI1example0000000001")?;
+//! let consent = AdConsent { ad_user_data: Some(ConsentState::Granted), ad_personalization: None };
+//! assert_eq!(click.as_str(), "EAIaIQobChMI1example0000000001");
+//! assert!(consent.permit().is_ok(), "without a permit no event can be built");
+//! assert!(AdConsent::default().permit().is_err());
+//! # Ok::<(), adsengineer_core::click_id::InvalidClickId>(())
+//! ```
 
 // words
 pub mod click_id;
