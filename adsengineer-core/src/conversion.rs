@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_written_in_hexadecimal_and_is_the_transaction_id() {
+        let key = NaturalKey([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0xab, 0xcd, 0xef, 0x10, 0xff]);
+        assert_eq!(key.transaction_id(), "000102030405060708090aabcdef10ff");
+        assert_eq!(format!("{key:?}"), "NaturalKey(000102030405060708090aabcdef10ff)");
+        assert_eq!(key.short(), 0x0001_0203_0405_0607);
+    }
+
+    #[test]
+    fn order_ids_are_text_in_json_and_bad_ones_are_refused() {
+        let id: OrderId = serde_json::from_str("\"A-1\"").unwrap();
+        assert_eq!((id.to_string().as_str(), serde_json::to_string(&id).unwrap().as_str()), ("A-1", "\"A-1\""));
+        assert!(serde_json::from_str::<OrderId>("\"ada@example.com\"").is_err());
+    }
+
+    #[test]
     fn an_order_id_names_the_sale_whatever_the_time_and_a_click_only_with_it() {
         let key = |subject, at| NaturalKey::of(&org("a"), "Sale", subject, at);
         assert_eq!(key(KeySubject::Order("o1"), 1), key(KeySubject::Order("o1"), 2));

@@ -123,6 +123,20 @@ mod tests {
     }
 
     #[test]
+    fn names_are_text_in_json_and_bad_ones_say_what_is_allowed() {
+        let org: OrgId = serde_json::from_str("\"acme\"").unwrap();
+        assert_eq!((org.as_str(), serde_json::to_string(&org).unwrap().as_str()), ("acme", "\"acme\""));
+        assert!(serde_json::from_str::<OrgId>("\"Acme\"").unwrap_err().to_string().contains("use 1 to 64"));
+        assert_eq!(OrgId::default().as_str(), "default");
+    }
+
+    #[test]
+    fn a_trusted_caller_is_who_the_host_says() {
+        let caller = Caller::trusted(OrgId::default(), Role::Member);
+        assert_eq!((caller.org().as_str(), caller.role(), caller.subject()), ("default", Role::Member, "local"));
+    }
+
+    #[test]
     fn roles_are_ordered_from_weakest_to_strongest() {
         assert!(Role::Viewer < Role::Member && Role::Member < Role::Admin && Role::Admin < Role::Owner);
     }

@@ -133,11 +133,8 @@ fn is_loopback(host: &str) -> bool {
 /// What to say of an environment variable that looks like ours and is not; `None` if it is known, or nobody's fault.
 pub(super) fn unknown_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix("ADSENGINEER_")?;
-    let injected = rest.ends_with("_SERVICE_HOST")
-        || rest.contains("_SERVICE_PORT")
-        || rest.contains("_PORT_")
-        || rest == "PORT"
-        || rest.ends_with("_PORT");
+    // The whole name counts: a Service called `adsengineer` gives ADSENGINEER_SERVICE_HOST.
+    let injected = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_") || name.ends_with("_PORT");
     let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.secret && format!("{}_FILE", k.variable()) == name));
     if injected || known {
         return None;
