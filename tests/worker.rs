@@ -3,6 +3,8 @@
 #![expect(unreachable_pub, reason = "modules of one test, not of a library")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "worker/abreast.rs"]
+mod abreast;
 #[path = "worker/stand.rs"]
 mod stand;
 

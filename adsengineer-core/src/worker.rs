@@ -5,10 +5,12 @@
 //! delays nobody else.
 
 mod answers;
+mod gate;
 pub mod lock;
 mod plan;
 mod report;
 mod send;
+mod settings;
 mod verdicts;
 
 use std::{
@@ -18,23 +20,24 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{self, JoinError, JoinSet},
+};
 
 pub use report::{DestinationReport, Progress, RunReport};
+pub use settings::{Goal, WorkerSettings};
 
 use crate::{
-    backoff::Backoff,
-    breaker::{self, Passage},
+    breaker::{Breaker, Passage},
     clock::Clock,
-    delivery::{Policy, millis},
+    delivery::millis,
     destination::Destination,
     id::{self, DestinationId},
     identity::Identifiers,
     org::OrgId,
     outcome::{Outcome, Why},
-    rate_limit::Quota,
     schedule::Schedule,
     store::{Agenda, Lease, Store, StoreError, StoredDestination, WorkerId},
 };
@@ -61,66 +64,6 @@ pub trait Liveness: Send + Sync {
     fn gone(&self, workers: &[WorkerId]) -> Vec<WorkerId>;
 }
 
-/// How deliveries are worked off.
-#[derive(Clone, Debug)]
-pub struct WorkerSettings {
-    /// Waits and attempts; the platform's dedupe window comes from the destination.
-    pub policy: Policy,
-    /// When a destination's breaker opens and closes.
-    pub breaker: breaker::Settings,
-    /// How long rows may be held; a request is cut off shortly before.
-    pub lease: Duration,
-    /// First question for a verdict.
-    pub poll_first: Duration,
-    /// Longest wait between questions.
-    pub poll_cap: Duration,
-    /// What the platform allows of requests that send; empty: everything.
-    pub write_quota: Vec<Quota>,
-    /// What it allows of questions; empty: everything.
-    pub read_quota: Vec<Quota>,
-    /// Requests of one destination at the same time.
-    pub concurrency: usize,
-    /// Only these destinations; `None`: all.
-    pub only: Option<Vec<DestinationId>>,
-}
-
-impl Default for WorkerSettings {
-    /// Data Manager allows 300 requests a minute and 100,000 a day per Cloud project, questions counted apart. 290 a minute without
-    /// bursts, and 50,000 a day after a burst of 50,000, stay below both in every window.
-    fn default() -> Self {
-        let quota = |limit, period_ms, burst| Quota::try_new(limit, period_ms, burst).ok();
-        let quotas: Vec<Quota> = [quota(290, 60_000, 1), quota(50_000, 86_400_000, 50_000)].into_iter().flatten().collect();
-        Self {
-            policy: Policy { backoff: Backoff::default(), attempts: 8, dedupe_window: None },
-            breaker: breaker::Settings::default(),
-            lease: Duration::from_secs(60),
-            poll_first: Duration::from_secs(30 * 60),
-            poll_cap: Duration::from_secs(4 * 3600),
-            write_quota: quotas.clone(),
-            read_quota: quotas,
-            concurrency: 4,
-            only: None,
-        }
-    }
-}
-
-/// When a run is over.
-#[derive(Clone, Copy, Debug)]
-pub enum Goal {
-    /// When nothing is on its way and nothing will be due within `patience`.
-    Settled {
-        /// How long a wait is still worth it.
-        patience: Duration,
-    },
-    /// When nothing is open any more, verdicts included, or at the deadline.
-    Final {
-        /// Latest end.
-        deadline: Timestamp,
-    },
-    /// When told to stop.
-    Stopped,
-}
-
 /// Works deliveries off; cheap to clone.
 #[derive(Clone)]
 pub struct Worker {
@@ -137,6 +80,8 @@ struct Shared {
     /// What must survive from one task to the next; never held across an await.
     state: Mutex<Volatile>,
     progress: watch::Sender<Progress>,
+    /// Whether the run was told to stop.
+    stopping: watch::Sender<bool>,
 }
 
 struct Volatile {
@@ -144,6 +89,8 @@ struct Volatile {
     last_token: i64,
     /// Refusals in a row that no row could be blamed for, by destination.
     unlocated: HashMap<DestinationId, u32>,
+    /// The breakers as this worker's own answers have moved them.
+    breakers: HashMap<DestinationId, Breaker>,
     report: RunReport,
 }
 
@@ -178,10 +125,15 @@ impl Worker {
         settings: WorkerSettings,
         seed: u64,
     ) -> Self {
-        let state =
-            Volatile { random: SmallRng::seed_from_u64(seed), last_token: 0, unlocated: HashMap::new(), report: RunReport::default() };
-        let progress = watch::Sender::new(Progress::default());
-        Self { shared: Arc::new(Shared { store, clock, connector, liveness, settings, state: Mutex::new(state), progress }) }
+        let state = Mutex::new(Volatile {
+            random: SmallRng::seed_from_u64(seed),
+            last_token: 0,
+            unlocated: HashMap::new(),
+            breakers: HashMap::new(),
+            report: RunReport::default(),
+        });
+        let (progress, stopping) = (watch::Sender::new(Progress::default()), watch::Sender::new(false));
+        Self { shared: Arc::new(Shared { store, clock, connector, liveness, settings, state, progress, stopping }) }
     }
 
     /// Rows sent and settled so far, as they happen.
@@ -199,20 +151,22 @@ impl Worker {
         let mut run = Run {
             shared: &self.shared,
             tasks: JoinSet::new(),
-            busy: BTreeMap::new(),
+            running: HashMap::new(),
+            broken: None,
             schedule: Schedule::default(),
             recover_at_ms: 0,
             moved: (0, self.shared.now_ms()),
         };
         loop {
             let stopping = *stop.borrow_and_update();
+            self.shared.stopping.send_replace(stopping);
             let agenda = if stopping { Vec::new() } else { run.start_due().await? };
             let wait = run.wait(&agenda, goal, stopping);
             let Some(wait) = wait else { break };
             tokio::select! {
                 // In this order always, so that the same seed gives the same run.
                 biased;
-                Some(finished) = run.tasks.join_next() => run.finished(finished)?,
+                Some(finished) = run.tasks.join_next_with_id() => run.finished(finished)?,
                 changed = stop.changed(), if !stopping => {
                     if changed.is_err() {
                         // Nobody can tell us to stop any more; only the goal ends the run.
@@ -223,7 +177,11 @@ impl Worker {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        run.summarize().await
+        match run.broken.take() {
+            // Whoever waits for the goal must hear of it; a service goes on, and has said so in its log.
+            Some(error) if !matches!(goal, Goal::Stopped) => Err(error),
+            _ => run.summarize().await,
+        }
     }
 }
 
@@ -258,9 +216,11 @@ impl Shared {
 /// One run of a worker.
 struct Run<'a> {
     shared: &'a Arc<Shared>,
-    tasks: JoinSet<(DestinationId, Result<(), StoreError>)>,
-    /// Tasks by destination.
-    busy: BTreeMap<DestinationId, usize>,
+    tasks: JoinSet<Result<(), StoreError>>,
+    /// Which destination each task is for.
+    running: HashMap<task::Id, DestinationId>,
+    /// Why a task ended that should not have.
+    broken: Option<StoreError>,
     schedule: Schedule<DestinationId>,
     recover_at_ms: i64,
     /// Rows settled so far, and since when that has not changed, in Unix milliseconds.
@@ -279,7 +239,11 @@ impl Run<'_> {
         }
         let mut agenda = self.shared.store.agenda(now_ms).await?;
         agenda.retain(|entry| self.shared.is_ours(entry.destination.id));
-        let due: BTreeMap<_, _> = agenda.iter().filter(|a| is_due(a, now_ms)).map(|a| (a.destination.id, a)).collect();
+        for entry in &mut agenda {
+            let idle = !self.running.values().any(|id| *id == entry.destination.id);
+            self.shared.agree_on_breaker(&mut entry.destination, idle);
+        }
+        let due: BTreeMap<_, _> = agenda.iter().filter(|a| gate::is_due(a, now_ms)).map(|a| (a.destination.id, a)).collect();
         let order = self.schedule.order(&due.keys().copied().collect::<Vec<_>>());
         for id in order {
             self.start(due[&id], now_ms);
@@ -294,38 +258,48 @@ impl Run<'_> {
             Passage::Trial => 1,
             Passage::Blocked(_) => 0,
         };
-        let running = self.busy.get(&id).copied().unwrap_or(0);
-        let may_send = earliest_send(entry).is_some_and(|at| at <= now_ms);
-        let may_ask = entry.next_poll_ms.is_some_and(|at| at <= now_ms);
+        let running = self.running.values().filter(|busy| **busy == id).count();
+        let may_send = gate::earliest_send(entry).is_some_and(|at| at <= now_ms);
+        let may_ask = gate::earliest_poll(entry).is_some_and(|at| at <= now_ms);
         for slot in running..allowed {
             let asks = may_ask && (slot == 0 || !may_send);
             if !may_send && (!asks || slot > 0) {
                 break;
             }
             let (shared, destination) = (self.shared.clone(), entry.destination.clone());
-            self.tasks.spawn(async move {
-                let result = if asks { shared.ask(&destination).await } else { Box::pin(shared.serve(&destination)).await };
-                (destination.id, result)
-            });
-            *self.busy.entry(id).or_default() += 1;
+            let task = self
+                .tasks
+                .spawn(async move { if asks { shared.ask(&destination).await } else { Box::pin(shared.serve(&destination)).await } });
+            self.running.insert(task.id(), id);
             self.schedule.charge(id, 1, 1);
         }
     }
 
-    fn finished(&mut self, finished: Result<(DestinationId, Result<(), StoreError>), tokio::task::JoinError>) -> Result<(), StoreError> {
-        match finished {
-            Ok((id, result)) => {
-                if let Some(running) = self.busy.get_mut(&id) {
-                    *running = running.saturating_sub(1);
-                }
-                match result {
-                    // The rows stay claimed and come back when the lease ends.
-                    Err(StoreError::Busy | StoreError::Unavailable(_)) => Ok(()),
-                    other => other,
-                }
+    fn finished(&mut self, finished: Result<(task::Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
+        let (task, result) = match finished {
+            Ok(finished) => finished,
+            Err(error) => {
+                self.panicked(&error);
+                (error.id(), Ok(()))
             }
-            Err(error) => Err(StoreError::Unavailable(format!("a worker task ended early: {error}"))),
+        };
+        self.running.remove(&task);
+        match result {
+            // The rows stay claimed and come back when the lease ends.
+            Err(StoreError::Busy | StoreError::Unavailable(_)) => Ok(()),
+            other => other,
         }
+    }
+
+    /// A fault in the program while it served one destination; the others go on.
+    fn panicked(&mut self, error: &JoinError) {
+        let destination = self.running.get(&error.id());
+        tracing::error!(destination = destination.map(tracing::field::display), "a turn of the worker ended early: {error}");
+        let why = Why::new("INTERNAL", "a fault in the program ended its turn; its rows come back when their lease ends");
+        if let Some(id) = destination {
+            self.shared.state().report.destinations.entry(*id).or_default().last_error = Some(why);
+        }
+        self.broken.get_or_insert_with(|| StoreError::Unavailable(format!("a turn of the worker ended early: {error}")));
     }
 
     /// How long to sleep unless something happens; `None` when the run is over.
@@ -336,13 +310,16 @@ impl Run<'_> {
             self.moved = (settled, now_ms);
         }
         if !self.tasks.is_empty() {
-            return Some(LONGEST_SLEEP);
+            // What is due now was started, or starts when a task of its destination ends.
+            let later =
+                agenda.iter().flat_map(|a| [gate::earliest_send(a), gate::earliest_poll(a)]).flatten().filter(|at| *at > now_ms).min();
+            return Some(later.map_or(LONGEST_SLEEP, |at| until(at, now_ms).min(LONGEST_SLEEP)));
         }
         if stopping {
             return None;
         }
-        let next_ms = agenda.iter().filter_map(|a| [earliest_send(a), a.next_poll_ms].into_iter().flatten().min()).min();
-        let until_next = next_ms.map(|at| Duration::from_millis(u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0)));
+        let next_ms = agenda.iter().flat_map(|a| [gate::earliest_send(a), gate::earliest_poll(a)]).flatten().min();
+        let until_next = next_ms.map(|at| until(at, now_ms));
         match goal {
             Goal::Settled { patience } if until_next.is_none_or(|wait| wait > patience) => return None,
             // Short waits in a row without a single row moving, as while no token can be had, are one long wait.
@@ -370,16 +347,6 @@ impl Run<'_> {
     }
 }
 
-/// When a destination's earliest row may go, its pause and its breaker considered.
-fn earliest_send(entry: &Agenda) -> Option<i64> {
-    let health = &entry.destination.health;
-    let blocked = match health.breaker {
-        breaker::Breaker::Open { until_ms } => until_ms,
-        _ => i64::MIN,
-    };
-    entry.next_due_ms.map(|due| due.max(health.paused_until_ms.unwrap_or(i64::MIN)).max(blocked))
-}
-
-fn is_due(entry: &Agenda, now_ms: i64) -> bool {
-    earliest_send(entry).is_some_and(|at| at <= now_ms) || entry.next_poll_ms.is_some_and(|at| at <= now_ms)
+fn until(at_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0))
 }

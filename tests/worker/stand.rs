@@ -28,6 +28,7 @@ use tokio::{sync::watch, time::Instant};
 
 const START_MS: i64 = 1_795_000_000_000;
 
+type Waits = dyn Fn(usize, &[String]) -> Duration + Send + Sync;
 type Answers = dyn Fn(usize, &[String]) -> Answer + Send + Sync;
 
 /// A platform that answers by a function of the request's number and its transaction ids.
@@ -41,6 +42,11 @@ pub struct Scripted {
     /// Runs between the record of an upload and its sending.
     pub on_render: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     pub hangs: bool,
+    /// How long the answer to a request takes.
+    pub slow: Box<Waits>,
+    /// When each request went out, in Unix milliseconds.
+    pub sent_ms: Mutex<Vec<i64>>,
+    clock: Arc<Paused>,
 }
 
 #[async_trait]
@@ -64,11 +70,14 @@ impl Destination for Scripted {
         let number = {
             let mut sent = self.sent.lock().unwrap();
             sent.push(rows.clone());
+            self.sent_ms.lock().unwrap().push(self.clock.now_ms());
             sent.len()
         };
         if self.hangs {
             std::future::pending::<()>().await;
         }
+        let takes = (self.slow)(number, &rows);
+        let _over = tokio::time::timeout(takes, std::future::pending::<()>()).await;
         (self.answers)(number, &rows)
     }
 
@@ -138,6 +147,7 @@ impl Stand {
 
     pub async fn with(answers: impl Fn(usize, &[String]) -> Answer + Send + Sync + 'static, change: impl FnOnce(&mut Scripted)) -> Self {
         let limits = Limits { batch: 100, concurrency: 4, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) };
+        let clock = Arc::new(Paused(Instant::now()));
         let mut door = Scripted {
             limits,
             answers: Box::new(answers),
@@ -146,23 +156,31 @@ impl Stand {
             sent: Mutex::default(),
             on_render: Mutex::default(),
             hangs: false,
+            slow: Box::new(|_, _| Duration::ZERO),
+            sent_ms: Mutex::default(),
+            clock: clock.clone(),
         };
         change(&mut door);
         let mut stand = Self {
             store: Arc::default(),
-            clock: Arc::new(Paused(Instant::now())),
+            clock,
             org: "acme".parse().unwrap(),
             destination: DestinationId(0),
             door: Arc::new(door),
             settings: WorkerSettings { concurrency: 1, ..WorkerSettings::default() },
             workers: Mutex::default(),
         };
+        stand.destination = stand.add("google").await;
+        stand
+    }
+
+    /// Adds a destination with the same platform.
+    pub async fn add(&self, name: &str) -> DestinationId {
         let spec: DestinationSpec = serde_json::from_str(r#"{"kind":"google","customer_id":"1234567890"}"#).unwrap();
         let credentials = CredentialsChange::Keep;
-        let put = PutDestination { org: stand.org.clone(), name: "google".into(), spec, credentials, now_ms: stand.now_ms() };
-        let Done::Destination(id) = stand.act(Write::PutDestination(put)).await else { panic!("no destination") };
-        stand.destination = id;
-        stand
+        let put = PutDestination { org: self.org.clone(), name: name.into(), spec, credentials, now_ms: self.now_ms() };
+        let Done::Destination(id) = self.act(Write::PutDestination(put)).await else { panic!("no destination") };
+        id
     }
 
     pub fn now_ms(&self) -> i64 {
@@ -270,6 +288,11 @@ impl Stand {
     pub async fn attempts(&self, order: &str) -> u16 {
         let all = self.store.conversions(&self.org, &ConversionQuery { limit: 10_000, ..ConversionQuery::default() }).await.unwrap();
         all.items.iter().find(|c| c.order_id.as_deref() == Some(order)).unwrap().deliveries[0].attempts
+    }
+
+    /// When each request went out, in milliseconds since the start.
+    pub fn sent_ms(&self) -> Vec<i64> {
+        self.door.sent_ms.lock().unwrap().iter().map(|at| at - START_MS).collect()
     }
 
     pub fn sent(&self) -> Vec<Vec<String>> {

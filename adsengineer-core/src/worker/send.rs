@@ -7,17 +7,14 @@ use super::{
     plan::{self, Batch},
 };
 use crate::{
-    breaker::{Breaker, Passage},
+    breaker::Breaker,
     delivery::{Next, State, millis},
     destination::{Answer, Destination, Rendered},
     id::DeliveryId,
     outcome::{HoldScope, Outcome, Why},
-    rate_limit::Quota,
     store::{Begin, Begun, Claimed, Done, Guard, Hold, Lease, Settle, Settled, StoreError, StoredDestination, UploadResult, Write},
 };
 
-/// A quota slot further away than this pauses the destination instead of being waited for.
-const LONGEST_QUOTA_WAIT: Duration = Duration::from_secs(10);
 /// How long before its lease ends a request is cut off.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -55,25 +52,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Reserves a request under the platform's quota and waits for it; `false` if it is too far away.
-    pub(super) async fn take_slot(&self, destination: &StoredDestination, limits: &[Quota], kind: &str) -> Result<bool, StoreError> {
-        if limits.is_empty() {
-            return Ok(true);
-        }
-        let now_ms = self.now_ms();
-        let quota = format!("{}:{kind}", self.connector.quota(destination)).into();
-        let Done::Reserved(at_ms) = self.one(Write::Reserve { quota, limits: limits.to_vec(), now_ms }).await? else { return Ok(true) };
-        let wait = Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0));
-        if wait > LONGEST_QUOTA_WAIT {
-            self.pause(destination, at_ms, None).await?;
-            return Ok(false);
-        }
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        Ok(true)
-    }
-
     /// Sends one batch. Rows that were lost in the meantime are left out, and the rest is rendered anew.
     /// Says whether the next batch may follow.
     async fn deliver(
@@ -86,6 +64,10 @@ impl Shared {
         loop {
             let changed = self.frozen(destination, door, lease, &mut batch).await?;
             let Some(rendered) = changed else { return Ok(true) };
+            if !self.has_time(lease) {
+                self.give_back(destination, lease, &batch).await?;
+                return Ok(false);
+            }
             let begin = Begin {
                 destination: destination.id,
                 lease,
@@ -98,7 +80,7 @@ impl Shared {
             };
             match self.one(Write::Begin(begin)).await? {
                 Done::Begun(Begun::Upload(upload, _)) => {
-                    // Too late to send: the rows come back when the lease ends.
+                    // It took too long to record, so that there is no time left: the rows come back when the lease ends.
                     let Some(answer) = self.send(door, &rendered, batch.rows.len(), lease).await else { return Ok(false) };
                     self.progress.send_modify(|p| p.sent += batch.rows.len() as u64);
                     return self.settle_answer(destination, &door.limits(), lease, &batch, upload, answer).await;
@@ -235,7 +217,7 @@ impl Shared {
         self.pause(destination, now_ms.saturating_add(millis(wait)), Some(why)).await
     }
 
-    async fn pause(&self, destination: &StoredDestination, until_ms: i64, why: Option<Why>) -> Result<(), StoreError> {
+    pub(super) async fn pause(&self, destination: &StoredDestination, until_ms: i64, why: Option<Why>) -> Result<(), StoreError> {
         let failed = why.is_some();
         {
             let mut state = self.state();
@@ -245,18 +227,9 @@ impl Shared {
                 report.last_error = Some(why);
             }
         }
-        let breaker = failed.then(|| destination.health.breaker.after(false, &self.settings.breaker, self.now_ms()));
+        let breaker = failed.then(|| self.breaker_after(destination, false)).flatten();
         let nothing = Guard::Lease(Lease { token: 0, until_ms: 0, worker: self.liveness.worker() });
         self.settle(destination, nothing, Vec::new(), None, breaker, Some(until_ms)).await
-    }
-
-    /// The breaker after an answer; a trial that is not the only one changes nothing twice.
-    pub(super) fn breaker_after(&self, destination: &StoredDestination, healthy: bool) -> Option<Breaker> {
-        let now_ms = self.now_ms();
-        let before = destination.health.breaker;
-        let after = before.after(healthy, &self.settings.breaker, now_ms);
-        let unchanged = after == before && before.passage(now_ms) == Passage::Free;
-        (!unchanged).then_some(after)
     }
 
     /// Runs one command.
