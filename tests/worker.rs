@@ -5,6 +5,8 @@
 
 #[path = "worker/abreast.rs"]
 mod abreast;
+#[path = "worker/flaky.rs"]
+mod flaky;
 #[path = "worker/stand.rs"]
 mod stand;
 
@@ -266,4 +268,17 @@ async fn a_verdict_that_can_never_be_had_leaves_rows_unverified() {
     silent.sell(&["1"]).await;
     silent.finish().await;
     assert_eq!(silent.state("1").await, because(State::DeliveredUnverified, "NO_VERDICT"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_a_verdict_finds_wrong_is_held_before_more_of_it_is_sent() {
+    let stand = Stand::new(|_, _| pending()).await;
+    stand.sell(&["1"]).await;
+    let hold = Answer::all(Outcome::Hold(HoldScope::Action, why("ACTION")));
+    stand.door.verdicts.lock().unwrap().push(Verdict::Final(hold));
+    stand.finish().await;
+    stand.sell(&["2"]).await;
+    stand.finish().await;
+    assert_eq!(stand.sent(), [["1"]]);
+    assert!(stand.states().await.values().all(|state| *state == because(State::Held, "ACTION")));
 }

@@ -135,6 +135,7 @@ pub async fn verdicts_are_asked_for_when_due_and_settle_their_rows(f: Fixture) {
     assert!(polls(NOW + 99).await.is_empty());
     let asked = polls(NOW + 100).await;
     assert_eq!((asked[0].id, &*asked[0].request_id, asked[0].polls, asked[0].sent_ms), (upload, "req", 1, NOW + 1));
+    assert_eq!(&*asked[0].action_id, "77");
     assert_eq!(asked[0].rows.iter().map(|r| r.id).collect::<Vec<_>>(), rows);
     assert!(polls(NOW + 149).await.is_empty());
     assert_eq!(polls(NOW + 150).await[0].polls, 2);

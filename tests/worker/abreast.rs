@@ -141,3 +141,29 @@ async fn a_turn_that_panics_stops_no_other_destination_and_is_told_of() {
     assert_eq!(stand.state("other").await, plain(State::Delivered));
     assert_eq!(stand.state("poison").await.0, State::InFlight);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_delays_another_destinations_row_by_less_than_a_second() {
+    let mut stand = Stand::with(accepted, |door| {
+        one_row_each(door);
+        door.slow = Box::new(|_, _| SECOND / 5);
+    })
+    .await;
+    stand.settings.concurrency = 4;
+    let second = stand.add("second").await;
+    stand.accept(orders(2000).iter().map(|order| stand.sale(order)).collect()).await;
+    let (stop, stopped) = watch::channel(false);
+    let late = async {
+        let _over = tokio::time::timeout(20 * SECOND, std::future::pending::<()>()).await;
+        let mut sale = stand.sale("late");
+        sale.deliveries = vec![NewDelivery { destination: second, ..sale.deliveries[0].clone() }];
+        stand.accept(vec![sale]).await;
+        let _over = tokio::time::timeout(10 * SECOND, std::future::pending::<()>()).await;
+        stop.send_replace(true);
+    };
+    let worker = stand.worker();
+    let (report, ()) = tokio::join!(worker.run(stopped), late);
+    assert!(report.unwrap().progress.delivered > 100);
+    let (_, at) = stand.sent().into_iter().zip(stand.sent_ms()).find(|(rows, _)| rows[0] == "late").unwrap();
+    assert!(at - 20_000 < 1000, "it came after 20 s and went out {} ms later", at - 20_000);
+}

@@ -246,6 +246,11 @@ impl Stand {
 
     /// A new worker; those before it are gone.
     pub fn worker(&self) -> Worker {
+        self.worker_on(self.store.clone())
+    }
+
+    /// A new worker that sees the store through `store`.
+    pub fn worker_on(&self, store: Arc<dyn Store>) -> Worker {
         let number = {
             let mut workers = self.workers.lock().unwrap();
             *workers += 1;
@@ -253,7 +258,7 @@ impl Stand {
         };
         let alive = Alive { worker: WorkerId(number), gone: (1..number).map(WorkerId).collect() };
         let door = Arc::new(One(self.door.clone()));
-        Worker::new(self.store.clone(), self.clock.clone(), door, Arc::new(alive), self.settings.clone()).seeded(7)
+        Worker::new(store, self.clock.clone(), door, Arc::new(alive), self.settings.clone()).seeded(7)
     }
 
     /// Works off what is due now.

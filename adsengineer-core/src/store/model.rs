@@ -105,6 +105,7 @@ struct Delivery {
 struct Upload {
     org: OrgId,
     destination: DestinationId,
+    action_id: Arc<str>,
     rows: Vec<DeliveryId>,
     sent_ms: i64,
     answered: bool,

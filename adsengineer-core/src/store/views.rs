@@ -113,6 +113,8 @@ pub struct PendingUpload {
     pub id: UploadId,
     /// The platform's id of the request.
     pub request_id: Arc<str>,
+    /// The platform's id of the conversion action that its rows share.
+    pub action_id: Arc<str>,
     /// When it was sent, in Unix milliseconds.
     pub sent_ms: i64,
     /// Times asked so far.

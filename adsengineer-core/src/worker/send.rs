@@ -15,6 +15,9 @@ use crate::{
     store::{Begin, Begun, Claimed, Done, Guard, Hold, Lease, Settle, Settled, StoreError, StoredDestination, UploadResult, Write},
 };
 
+/// Settles tried again after the first, and the first wait between them; about six seconds in all.
+const SETTLE_TRIES: u32 = 6;
+const SETTLE_WAIT: Duration = Duration::from_millis(100);
 /// How long before its lease ends a request is cut off.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -136,9 +139,11 @@ impl Shared {
         }
         let mut rows: Vec<Settled> = Vec::new();
         for (next, row) in unsent {
-            match rows.iter_mut().find(|settled| settled.next == next) {
+            // A release must not undo the splitting so far.
+            let part = if next.state == State::Held { row.part } else { 0 };
+            match rows.iter_mut().find(|settled| settled.next == next && settled.part == part) {
                 Some(settled) => settled.deliveries.push(row.id),
-                None => rows.push(Settled { next, part: 0, deliveries: vec![row.id] }),
+                None => rows.push(Settled { next, part, deliveries: vec![row.id] }),
             }
         }
         self.settle(destination, Guard::Lease(lease), rows, None, None, None).await
@@ -170,8 +175,7 @@ impl Shared {
     ) -> Result<(), StoreError> {
         let by_verdict = matches!(guard, Guard::Verdict(_));
         let counted: Vec<_> = rows.iter().map(|settled| (settled.next.clone(), settled.deliveries.len() as u64)).collect();
-        let settle = Settle { destination: destination.id, guard, now_ms: self.now_ms(), rows, upload, breaker, paused_until_ms };
-        self.one(Write::Settle(settle)).await?;
+        self.record(Settle { destination: destination.id, guard, now_ms: self.now_ms(), rows, upload, breaker, paused_until_ms }).await?;
         self.progress.send_modify(|progress| counted.iter().for_each(|(next, rows)| progress.count(next, *rows, by_verdict)));
         let now_ms = self.now_ms();
         let mut state = self.state();
@@ -183,6 +187,20 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Writes a settle. An answer that was had is worth trying for: lost, it would cost another request. The same settle twice
+    /// changes nothing the second time.
+    async fn record(&self, mut settle: Settle) -> Result<(), StoreError> {
+        for doublings in 0..SETTLE_TRIES {
+            match self.one(Write::Settle(settle.clone())).await {
+                Err(StoreError::Busy | StoreError::Unavailable(_)) => tokio::time::sleep(SETTLE_WAIT * (1 << doublings)).await,
+                other => return other.map(drop),
+            }
+            // Other turns may have moved the breaker on.
+            settle.breaker = settle.breaker.map(|breaker| self.state().breakers.get(&settle.destination).copied().unwrap_or(breaker));
+        }
+        self.one(Write::Settle(settle)).await.map(drop)
     }
 
     /// Holds everything of a destination, or of one of its actions.

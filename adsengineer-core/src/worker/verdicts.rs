@@ -60,8 +60,9 @@ impl Shared {
         let holds = answers::wide_holds(&settled);
         let result = UploadResult { upload: upload.id, request_id: None, poll_at_ms: None, why: None };
         self.settle(destination, Guard::Verdict(upload.id), settled, Some(result), None, None).await?;
-        for (scope, why) in holds.into_iter().filter(|(scope, _)| *scope != HoldScope::Action) {
-            self.hold(destination, None, scope, why).await?;
+        for (scope, why) in holds {
+            let action = (scope == HoldScope::Action).then(|| upload.action_id.clone());
+            self.hold(destination, action, scope, why).await?;
         }
         Ok(())
     }

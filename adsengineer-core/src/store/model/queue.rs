@@ -98,8 +98,9 @@ impl World {
         let org = self.destinations[&begin.destination].org.clone();
         let result = UploadResult { upload, request_id: None, poll_at_ms: None, why: None };
         let rows = begin.rows.iter().map(|(id, _)| *id).collect();
-        let destination = begin.destination;
-        self.uploads.insert(upload, super::Upload { org, destination, rows, sent_ms: at_ms, answered: false, round, polls: 0, result });
+        let (destination, action_id) = (begin.destination, begin.action_id.clone());
+        self.uploads
+            .insert(upload, super::Upload { org, destination, action_id, rows, sent_ms: at_ms, answered: false, round, polls: 0, result });
         Ok(Begun::Upload(upload, at_ms))
     }
 
@@ -123,6 +124,7 @@ impl World {
         Some(PendingUpload {
             id,
             request_id: upload.result.request_id.clone()?,
+            action_id: upload.action_id.clone(),
             sent_ms: upload.sent_ms,
             polls: upload.polls,
             round: upload.round,

@@ -25,7 +25,7 @@ pub(super) const DUE: &str = "SELECT d.id, d.conversion, d.revision, d.action_id
     WHERE d.destination = ?1 AND d.due_ms <= ?2 ORDER BY d.due_ms, d.id LIMIT ?3";
 
 /// The uploads of a destination whose verdict is due, earliest first.
-pub(super) const POLLS: &str = "SELECT id, request_id, sent_ms, polls, round, rows FROM uploads
+pub(super) const POLLS: &str = "SELECT id, request_id, sent_ms, polls, round, rows, action_id FROM uploads
     WHERE destination = ?1 AND poll_at_ms <= ?2 ORDER BY poll_at_ms, id LIMIT ?3";
 
 pub(super) fn claim(
@@ -192,6 +192,7 @@ pub(super) fn claim_polls(
         found.push(PendingUpload {
             id: UploadId(row.get(0)?),
             request_id: request_id.into(),
+            action_id: row.get::<_, String>(6)?.into(),
             sent_ms: row.get(2)?,
             polls: row.get::<_, u32>(3)? + 1,
             round: row.get(4)?,

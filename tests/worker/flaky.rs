@@ -1,0 +1,127 @@
+//! A store that cannot take settles for a while.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
+
+use adsengineer_core::{
+    audit::Link,
+    delivery::State,
+    id::{ConversionId, DeliveryId, DestinationId},
+    org::OrgId,
+    store::{
+        Agenda, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Lease, Page, PendingUpload,
+        Queue, Reconciliation, Store, StoreError, StoredDestination, UploadView, WorkerId, Write, model::ModelStore,
+    },
+    worker::Goal,
+};
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{accepted, plain, stand::Stand};
+
+/// Refuses settles with rows, `left` times; `after` the commit if so.
+struct Flaky {
+    inner: Arc<ModelStore>,
+    left: AtomicI32,
+    after: bool,
+}
+
+impl Flaky {
+    fn refuses(&self, command: &Write) -> bool {
+        matches!(command, Write::Settle(settle) if !settle.rows.is_empty()) && self.left.fetch_sub(1, Ordering::Relaxed) > 0
+    }
+}
+
+#[async_trait]
+impl Queue for Flaky {
+    async fn agenda(&self, now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
+        self.inner.agenda(now_ms).await
+    }
+
+    async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError> {
+        self.inner.claim(destination, limit, lease, now_ms).await
+    }
+
+    async fn claim_polls(&self, to: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<PendingUpload>, StoreError> {
+        self.inner.claim_polls(to, limit, lease, now_ms).await
+    }
+
+    async fn recover(&self, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError> {
+        self.inner.recover(gone, now_ms).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {
+        self.inner.workers().await
+    }
+}
+
+#[async_trait]
+impl Store for Flaky {
+    async fn write(&self, commands: Vec<Write>) -> Vec<Result<Done, StoreError>> {
+        let refused = commands.iter().any(|command| self.refuses(command));
+        if refused && !self.after {
+            return vec![Err(StoreError::Busy); commands.len()];
+        }
+        let results = self.inner.write(commands).await;
+        if refused { results.iter().map(|_| Err(StoreError::Unavailable("cut off".to_owned()))).collect() } else { results }
+    }
+
+    async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
+        self.inner.destinations(org).await
+    }
+
+    async fn conversions(&self, org: &OrgId, query: &ConversionQuery) -> Result<Page<ConversionView>, StoreError> {
+        self.inner.conversions(org, query).await
+    }
+
+    async fn conversion(&self, org: &OrgId, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
+        self.inner.conversion(org, id).await
+    }
+
+    async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
+        self.inner.conversion_of(org, id).await
+    }
+
+    async fn dead_letters(&self, org: &OrgId, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, StoreError> {
+        self.inner.dead_letters(org, query).await
+    }
+
+    async fn status(&self, org: &OrgId, now_ms: i64) -> Result<Vec<DestinationStatus>, StoreError> {
+        self.inner.status(org, now_ms).await
+    }
+
+    async fn reconciliation(&self, org: &OrgId) -> Result<Reconciliation, StoreError> {
+        self.inner.reconciliation(org).await
+    }
+
+    async fn uploads(&self, org: &OrgId, limit: usize) -> Result<Vec<UploadView>, StoreError> {
+        self.inner.uploads(org, limit).await
+    }
+
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
+        self.inner.audit(after, limit).await
+    }
+
+    async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
+        self.inner.organizations().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_lost_to_a_store_that_is_busy_for_some_seconds() {
+    for after in [false, true] {
+        let stand = Stand::new(accepted).await;
+        stand.sell(&["1", "2"]).await;
+        let flaky = Flaky { inner: stand.store.clone(), left: AtomicI32::new(5), after };
+        let (_stop, stopped) = watch::channel(false);
+        let goal = Goal::Settled { patience: Duration::from_secs(5) };
+        stand.worker_on(Arc::new(flaky)).run_until(goal, stopped).await.unwrap();
+        assert!(stand.states().await.values().all(|state| *state == plain(State::Delivered)));
+        assert_eq!(stand.sent(), [["1", "2"]]);
+    }
+}
