@@ -7,6 +7,7 @@
 mod answers;
 mod gate;
 pub mod lock;
+mod pace;
 mod plan;
 mod report;
 mod send;
@@ -82,6 +83,7 @@ struct Shared {
     progress: watch::Sender<Progress>,
     /// Whether the run was told to stop.
     stopping: watch::Sender<bool>,
+    lines: pace::Lines,
 }
 
 struct Volatile {
@@ -133,7 +135,19 @@ impl Worker {
             report: RunReport::default(),
         });
         let (progress, stopping) = (watch::Sender::new(Progress::default()), watch::Sender::new(false));
-        Self { shared: Arc::new(Shared { store, clock, connector, liveness, settings, state, progress, stopping }) }
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                clock,
+                connector,
+                liveness,
+                settings,
+                state,
+                progress,
+                stopping,
+                lines: pace::Lines::default(),
+            }),
+        }
     }
 
     /// Rows sent and settled so far, as they happen.
@@ -159,7 +173,8 @@ impl Worker {
         };
         loop {
             let stopping = *stop.borrow_and_update();
-            self.shared.stopping.send_replace(stopping);
+            // Told only when it changes: waiters are woken in no particular order, and the same seed must give the same run.
+            self.shared.stopping.send_if_modified(|told| std::mem::replace(told, stopping) != stopping);
             let agenda = if stopping { Vec::new() } else { run.start_due().await? };
             let wait = run.wait(&agenda, goal, stopping);
             let Some(wait) = wait else { break };

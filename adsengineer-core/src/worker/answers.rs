@@ -35,7 +35,7 @@ impl Shared {
     ) -> Result<bool, StoreError> {
         let rows: Vec<_> =
             batch.rows.iter().map(|row| Judged { id: row.id, progress: plan::progress(row, limits), part: row.part }).collect();
-        let answer = self.suspect(destination, answer);
+        let answer = self.suspect(destination, answerable(answer));
         let now_ms = self.now_ms();
         let settled = self.judge(&rows, &answer, limits);
         let holds = wide_holds(&settled);
@@ -129,6 +129,19 @@ impl Shared {
         }
         parts
     }
+}
+
+/// An answer whose verdict can be asked for: without the request's id nobody ever could, and its rows would wait for ever.
+fn answerable(answer: Answer) -> Answer {
+    if answer.request_id.is_some() {
+        return answer;
+    }
+    let lost = |outcome| match outcome {
+        Outcome::Pending => Outcome::Unknown(Why::new("NO_REQUEST_ID", "taken without an id to ask for its verdict by")),
+        other => other,
+    };
+    let rows = answer.rows.into_iter().map(|(position, outcome)| (position, lost(outcome))).collect();
+    Answer { default: lost(answer.default), rows, ..answer }
 }
 
 /// Holds that reach further than their rows, each once.

@@ -1,17 +1,11 @@
-//! What may go now: the breaker shared by all turns of a destination, the platform's quota, a stop, the time left of a lease.
-
-use std::time::Duration;
+//! What may go now: the breaker shared by all turns of a destination, a stop, the time left of a lease.
 
 use super::Shared;
 use crate::{
     breaker::{Breaker, Passage},
     id::DestinationId,
-    rate_limit::Quota,
-    store::{Agenda, Done, Lease, StoreError, StoredDestination, Write},
+    store::{Agenda, Lease, StoredDestination},
 };
-
-/// A quota slot further away than this pauses the destination instead of being waited for.
-const LONGEST_QUOTA_WAIT: Duration = Duration::from_secs(10);
 
 /// When a destination's earliest row may go, its pause and its breaker considered, in Unix milliseconds.
 pub(super) fn earliest_send(entry: &Agenda) -> Option<i64> {
@@ -59,7 +53,7 @@ impl Shared {
     }
 
     /// Whether another request may go now: nobody said stop, and the breaker has not opened in the meantime.
-    fn may_go(&self, destination: DestinationId) -> bool {
+    pub(super) fn may_go(&self, destination: DestinationId) -> bool {
         let now_ms = self.now_ms();
         let blocked = self.state().breakers.get(&destination).is_some_and(|b| matches!(b.passage(now_ms), Passage::Blocked(_)));
         !blocked && !*self.stopping.borrow()
@@ -68,32 +62,5 @@ impl Shared {
     /// Whether a request begun now can be expected to have its answer, and that to be settled, before the lease ends.
     pub(super) fn has_time(&self, lease: Lease) -> bool {
         lease.until_ms.saturating_sub(self.now_ms()) >= crate::delivery::millis(self.settings.lease) / 2
-    }
-
-    /// Reserves a request under the platform's quota and waits for it; `false` if it is too far away or may not go any more.
-    pub(super) async fn take_slot(&self, destination: &StoredDestination, limits: &[Quota], kind: &str) -> Result<bool, StoreError> {
-        if !self.may_go(destination.id) {
-            return Ok(false);
-        }
-        if limits.is_empty() {
-            return Ok(true);
-        }
-        let now_ms = self.now_ms();
-        let quota = format!("{}:{kind}", self.connector.quota(destination)).into();
-        let Done::Reserved(at_ms) = self.one(Write::Reserve { quota, limits: limits.to_vec(), now_ms }).await? else { return Ok(true) };
-        let wait = super::until(at_ms, now_ms);
-        if wait > LONGEST_QUOTA_WAIT {
-            self.pause(destination, at_ms, None).await?;
-            return Ok(false);
-        }
-        if !wait.is_zero() {
-            let mut stopping = self.stopping.subscribe();
-            tokio::select! {
-                biased;
-                _told = stopping.wait_for(|stop| *stop) => {}
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
-        Ok(self.may_go(destination.id))
     }
 }

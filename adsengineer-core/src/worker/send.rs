@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Shared,
+    pace::Turn,
     plan::{self, Batch},
 };
 use crate::{
@@ -33,26 +34,39 @@ impl Shared {
             Err(Outcome::Hold(scope, why)) => return self.hold(destination, None, scope, why).await,
             Err(other) => return self.unreachable(destination, &other).await,
         };
-        if !self.take_slot(destination, &self.settings.write_quota, "write").await? {
-            return Ok(());
-        }
+        let ticket = match self.turn(destination, &self.settings.write_quota, "write").await? {
+            Turn::Now(ticket) => ticket,
+            Turn::NotBefore(at_ms) => return self.pause(destination, at_ms, None).await,
+            Turn::Over => return Ok(()),
+        };
         let limits = door.limits();
         let lease = self.lease();
         let claimed = self.store.claim(destination.id, limits.batch, lease, self.now_ms()).await?;
         if claimed.is_empty() {
+            ticket.unused();
             return Ok(());
         }
         let plan = plan::plan(destination, claimed, &limits, self.connector.as_ref(), self.now_ms());
         self.settle_unsent(destination, lease, plan.unsent).await?;
         let mut goes_on = true;
         for (i, batch) in plan.batches.into_iter().enumerate() {
-            if !goes_on || (i > 0 && !self.take_slot(destination, &self.settings.write_quota, "write").await?) {
+            goes_on = goes_on && (i == 0 || self.may_follow(destination).await?);
+            if !goes_on {
                 self.give_back(destination, lease, &batch).await?;
                 continue;
             }
             goes_on = self.deliver(destination, &door, lease, batch).await?;
         }
         Ok(())
+    }
+
+    /// Waits for another request under the same claim; `false` if that would take too long.
+    async fn may_follow(&self, destination: &StoredDestination) -> Result<bool, StoreError> {
+        let turn = self.turn_under_lease(destination, &self.settings.write_quota, "write").await?;
+        if let Turn::NotBefore(at_ms) = turn {
+            self.pause(destination, at_ms, None).await?;
+        }
+        Ok(matches!(turn, Turn::Now(_)))
     }
 
     /// Sends one batch. Rows that were lost in the meantime are left out, and the rest is rendered anew.

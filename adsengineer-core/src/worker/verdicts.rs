@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Shared,
     answers::{self, Judged},
+    pace::Turn,
     plan,
 };
 use crate::{
     delivery::{MAX_ROUNDS, Next, Progress, State, millis},
     destination::{Answer, Destination, Limits, Polled, Verdict},
     outcome::{HoldScope, Outcome, Why},
-    store::{Guard, PendingUpload, Settled, StoreError, StoredDestination, UploadResult},
+    store::{Guard, Lease, PendingUpload, Settled, StoreError, StoredDestination, UploadResult},
 };
 
 /// Uploads asked about in one turn.
@@ -27,11 +28,21 @@ impl Shared {
             let _moved = self.store.claim_polls(destination.id, POLLS, self.lease(), self.now_ms()).await?;
             return Ok(());
         };
-        let uploads = self.store.claim_polls(destination.id, POLLS, self.lease(), self.now_ms()).await?;
-        for upload in uploads {
-            if !self.take_slot(destination, &self.settings.read_quota, "read").await? {
+        for _ in 0..POLLS {
+            let ticket = match self.turn(destination, &self.settings.read_quota, "read").await? {
+                Turn::Now(ticket) => ticket,
+                Turn::NotBefore(at_ms) => {
+                    // Only the questions wait; what is to be sent counts against another quota.
+                    let until = Lease { until_ms: at_ms, ..self.lease() };
+                    let _moved = self.store.claim_polls(destination.id, POLLS, until, self.now_ms()).await?;
+                    return Ok(());
+                }
+                Turn::Over => return Ok(()),
+            };
+            let Some(upload) = self.store.claim_polls(destination.id, 1, self.lease(), self.now_ms()).await?.pop() else {
+                ticket.unused();
                 return Ok(());
-            }
+            };
             self.ask_one(destination, &door, &upload).await?;
         }
         Ok(())
