@@ -232,8 +232,8 @@ impl Shared {
 struct Run<'a> {
     shared: &'a Arc<Shared>,
     tasks: JoinSet<Result<(), StoreError>>,
-    /// Which destination each task is for.
-    running: HashMap<task::Id, DestinationId>,
+    /// Which destination each task is for, and whether it asks for verdicts.
+    running: HashMap<task::Id, (DestinationId, bool)>,
     /// Why a task ended that should not have.
     broken: Option<StoreError>,
     schedule: Schedule<DestinationId>,
@@ -255,7 +255,7 @@ impl Run<'_> {
         let mut agenda = self.shared.store.agenda(now_ms).await?;
         agenda.retain(|entry| self.shared.is_ours(entry.destination.id));
         for entry in &mut agenda {
-            let idle = !self.running.values().any(|id| *id == entry.destination.id);
+            let idle = !self.running.values().any(|(id, _)| *id == entry.destination.id);
             self.shared.agree_on_breaker(&mut entry.destination, idle);
         }
         let due: BTreeMap<_, _> = agenda.iter().filter(|a| gate::is_due(a, now_ms)).map(|a| (a.destination.id, a)).collect();
@@ -268,26 +268,34 @@ impl Run<'_> {
 
     fn start(&mut self, entry: &Agenda, now_ms: i64) {
         let id = entry.destination.id;
-        let allowed = match entry.destination.health.breaker.passage(now_ms) {
+        let passage = entry.destination.health.breaker.passage(now_ms);
+        let busy = |asks: bool| self.running.values().filter(|turn| **turn == (id, asks)).count();
+        let (sending, asking) = (busy(false), busy(true));
+        let is_due = |at: Option<i64>| at.is_some_and(|at| at <= now_ms);
+        // Verdicts have a turn of their own: rows may wait for one, and a long queue must not keep it back.
+        let asks = is_due(gate::earliest_poll(entry)) && asking == 0 && (passage == Passage::Free || sending == 0);
+        let allowed = match passage {
             Passage::Free => self.shared.settings.concurrency.max(1),
+            Passage::Trial if asks || asking > 0 => 0,
             Passage::Trial => 1,
-            Passage::Blocked(_) => 0,
+            Passage::Blocked(_) => return,
         };
-        let running = self.running.values().filter(|busy| **busy == id).count();
-        let may_send = gate::earliest_send(entry).is_some_and(|at| at <= now_ms);
-        let may_ask = gate::earliest_poll(entry).is_some_and(|at| at <= now_ms);
-        for slot in running..allowed {
-            let asks = may_ask && (slot == 0 || !may_send);
-            if !may_send && (!asks || slot > 0) {
-                break;
-            }
-            let (shared, destination) = (self.shared.clone(), entry.destination.clone());
-            let task = self
-                .tasks
-                .spawn(async move { if asks { shared.ask(&destination).await } else { Box::pin(shared.serve(&destination)).await } });
-            self.running.insert(task.id(), id);
-            self.schedule.charge(id, 1, 1);
+        if asks {
+            self.turn(entry, true);
         }
+        if is_due(gate::earliest_send(entry)) {
+            (sending..allowed).for_each(|_| self.turn(entry, false));
+        }
+    }
+
+    /// Starts a turn of a destination: asking for verdicts, or sending.
+    fn turn(&mut self, entry: &Agenda, asks: bool) {
+        let (shared, destination) = (self.shared.clone(), entry.destination.clone());
+        let id = destination.id;
+        let task =
+            self.tasks.spawn(async move { if asks { shared.ask(&destination).await } else { Box::pin(shared.serve(&destination)).await } });
+        self.running.insert(task.id(), (id, asks));
+        self.schedule.charge(id, 1, 1);
     }
 
     fn finished(&mut self, finished: Result<(task::Id, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
@@ -308,7 +316,7 @@ impl Run<'_> {
 
     /// A fault in the program while it served one destination; the others go on.
     fn panicked(&mut self, error: &JoinError) {
-        let destination = self.running.get(&error.id());
+        let destination = self.running.get(&error.id()).map(|(id, _)| id);
         tracing::error!(destination = destination.map(tracing::field::display), "a turn of the worker ended early: {error}");
         let why = Why::new("INTERNAL", "a fault in the program ended its turn; its rows come back when their lease ends");
         if let Some(id) = destination {

@@ -167,3 +167,22 @@ async fn a_long_queue_delays_another_destinations_row_by_less_than_a_second() {
     let (_, at) = stand.sent().into_iter().zip(stand.sent_ms()).find(|(rows, _)| rows[0] == "late").unwrap();
     assert!(at - 20_000 < 1000, "it came after 20 s and went out {} ms later", at - 20_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_queue_does_not_keep_verdicts_waiting() {
+    let mut stand = Stand::with(
+        |_, _| crate::pending(),
+        |door| {
+            one_row_each(door);
+            door.slow = Box::new(|_, _| SECOND / 2);
+        },
+    )
+    .await;
+    (stand.settings.concurrency, stand.settings.poll_first) = (4, 5 * SECOND);
+    stand.door.verdicts.lock().unwrap().push(adsengineer_core::destination::Verdict::Final(Answer::all(Outcome::Accepted)));
+    stand.accept(orders(300).iter().map(|order| stand.sale(order)).collect()).await;
+    let (_stop, stopped) = watch::channel(false);
+    let worker = stand.worker();
+    assert!(tokio::time::timeout(20 * SECOND, worker.run(stopped)).await.is_err());
+    assert_eq!(worker.progress().borrow().delivered, 1);
+}
