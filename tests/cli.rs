@@ -7,5 +7,9 @@ mod crash;
 mod manners;
 #[path = "cli/stage.rs"]
 mod stage;
+#[path = "cli/trouble.rs"]
+mod trouble;
 #[path = "cli/upload.rs"]
 mod upload;
+#[path = "cli/wire.rs"]
+mod wire;
