@@ -94,7 +94,12 @@ fn nobody_listening_is_code_eight_and_safe_to_run_again() {
         vec![("ADSENGINEER_GOOGLE_DATA_MANAGER_URL", nobody.as_str())],
         vec![("ADSENGINEER_GOOGLE_TOKEN_URL", token.as_str()), ("ADSENGINEER_GOOGLE_DATA_MANAGER_URL", nobody.as_str())],
     ] {
-        let slow = [vec![("ADSENGINEER_BREAKER_OPEN", "60s"), ("ADSENGINEER_RETRY_ATTEMPTS", "50")], variables].concat();
+        // One failure opens the breaker for longer than anybody sits waiting; the next run tries anew.
+        let slow = [
+            vec![("ADSENGINEER_BREAKER_OPEN", "60s"), ("ADSENGINEER_RETRY_ATTEMPTS", "50"), ("ADSENGINEER_BREAKER_FAILURES", "1")],
+            variables,
+        ]
+        .concat();
         let said = run_with(&stage, &slow, &UPLOAD);
         assert_eq!(said.code, 8, "{}{}", said.stdout, said.stderr);
         assert!(said.stdout.contains("adsengineer work"), "{}", said.stdout);
@@ -148,5 +153,21 @@ fn a_short_quota_pause_is_sat_out_and_a_long_one_is_not() {
     let shown = stage.run(&["conversion", "list", "--order-id", "T-9999", "--json"]).json();
     assert_eq!(shown["conversions"][0]["deliveries"][0]["state"], "retrying");
     assert_eq!(stage.run(&["work", "--once"]).code, 9, "the pause outlives the process");
+    stage.close();
+}
+
+#[test]
+fn a_row_that_the_platform_wants_later_is_no_failure_and_waits_without_blocking_others() {
+    let stage = Stage::new(SandboxOptions::default());
+    stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1"), ("A-2", "sandbox-TOO_RECENT_CLICK-x", "2")]));
+    let said = stage.upload("deals.csv", &["--wait=2s"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let shown = stage.run(&["conversion", "list", "--order-id", "A-2", "--json"]).json();
+    let delivery = &shown["conversions"][0]["deliveries"][0];
+    assert_eq!((&delivery["state"], &delivery["reason"]), (&"retrying".into(), &"TOO_RECENT_CLICK".into()));
+    let work = stage.run(&["work"]);
+    assert_eq!(work.code, 0, "{}{}", work.stdout, work.stderr);
+    assert!(work.stdout.contains("TOO_RECENT_CLICK"), "{}", work.stdout);
+    assert_eq!(stage.counted().len(), 1);
     stage.close();
 }

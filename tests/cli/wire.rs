@@ -98,15 +98,21 @@ fn a_prefix_stands_before_every_order_id_and_rows_without_one_get_the_same_id_ea
 }
 
 #[test]
-fn an_order_id_that_another_conversion_owns_is_refused() {
+fn an_order_id_counts_once_for_each_action_and_no_other_sale_may_use_it() {
     let stage = Stage::new(SandboxOptions::default());
     stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1")]));
     assert_eq!(stage.upload("deals.csv", &["--wait=20s"]).code, 0);
-    stage.file("other.csv", &click_file(&[("A-1", "Cj0_else", "7")]));
-    let said = stage.upload("other.csv", &["--restate", "--rejects", "bad.csv"]);
-    assert_eq!((said.code, code_of(&said).as_str()), (3, "ORDER_ID_TAKEN"), "{}{}", said.stdout, said.stderr);
+    stage.file("click.csv", &click_file(&[("A-1", "Cj0_else", "1")]));
+    let other = stage.upload("click.csv", &[]);
+    assert_eq!((other.code, code_of(&other).as_str()), (3, "ALREADY_CAPTURED_DIFFERENT"), "{}{}", other.stdout, other.stderr);
+    // Two names for one action of the platform: there it would be the same conversion.
+    stage.file("name.csv", &click_file(&[("A-1", "Cj0_else", "7")]).replace(",Sale,", ",Lead,"));
+    let taken = stage.upload("name.csv", &["--action", "Lead=987654321", "--rejects", "bad.csv"]);
+    assert_eq!((taken.code, code_of(&taken).as_str()), (3, "ORDER_ID_TAKEN"), "{}{}", taken.stdout, taken.stderr);
     assert!(std::fs::read_to_string(stage.path("bad.csv")).unwrap().contains("ORDER_ID_TAKEN"));
     assert_eq!((counted(&stage, "A-1").value.as_deref(), stage.sandbox.counters().events_received), (Some("1"), 1));
+    assert_eq!(stage.upload("name.csv", &["--action", "Lead=5", "--action", "Sale=987654321"]).code, 0);
+    assert_eq!(stage.counted().len(), 2);
     stage.close();
 }
 
