@@ -5,6 +5,8 @@
 mod crash;
 #[path = "cli/manners.rs"]
 mod manners;
+#[path = "cli/quiet.rs"]
+mod quiet;
 #[path = "cli/stage.rs"]
 mod stage;
 #[path = "cli/trouble.rs"]

@@ -56,6 +56,99 @@ fn killed_again_and_again_an_upload_still_ends_with_every_row_counted_once() {
     stage.close();
 }
 
+/// A number below `end` for a seed: splitmix64 (Steele, Lea, Flood 2014).
+fn below(state: &mut u64, end: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % end
+}
+
+/// What the stand-in has seen of anybody: tokens, requests, questions for verdicts.
+fn seen(stage: &Stage) -> u64 {
+    let counters = stage.sandbox.counters();
+    counters.tokens_issued + counters.requests + counters.polls
+}
+
+#[test]
+fn killed_at_random_moments_and_run_again_until_it_ends_by_itself_each_row_counts_once() {
+    for seed in 1..=6_u64 {
+        println!("seed {seed}");
+        let faults = FaultPlan::none()
+            .chance(Fault::ResetAfterCommit, 0.25)
+            .chance(Fault::GarbageAfterCommit, 0.1)
+            .chance(Fault::ResetBefore, 0.1)
+            .chance(Fault::Unavailable503, 0.1)
+            .until(12)
+            .seed(seed);
+        let stage = Stage::new(SandboxOptions { faults, polls_before_final: 1, ..SandboxOptions::default() });
+        stage.file("deals.csv", &file());
+        let mut state = seed;
+        let mut kills = 0;
+        // Half the kills follow what the stand-in saw, the others a random number of looks at the child, some before its first request.
+        let ended = loop {
+            let mut child = spawn(&stage);
+            let (start, events, looks) = (seen(&stage), below(&mut state, 8), below(&mut state, 60_000));
+            let by_events = kills % 2 == 0;
+            let mut looked = 0;
+            let code = loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    break status.code();
+                }
+                looked += 1;
+                let now = if by_events { seen(&stage) >= start + events } else { looked >= looks };
+                if now && kills < 8 {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    kills += 1;
+                    break None;
+                }
+                std::thread::yield_now();
+            };
+            if code.is_some() {
+                break code;
+            }
+        };
+        assert_eq!(ended, Some(0), "seed {seed}, {kills} kills");
+        assert!(stage.path("data").exists());
+        assert_whole(&stage);
+        stage.close();
+    }
+}
+
+#[test]
+fn work_finishes_what_a_killed_upload_began_without_the_file() {
+    let stage = Stage::new(SandboxOptions::default());
+    stage.file("deals.csv", &file());
+    let mut child = spawn(&stage);
+    while child.try_wait().unwrap().is_none() && stage.sandbox.counters().requests == 0 {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_file(stage.path("deals.csv")).unwrap();
+    assert_whole(&stage);
+    stage.close();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_polite_stop_saves_everything_and_says_so() {
+    let faults = FaultPlan::none().at(1, Fault::Unavailable503).at(2, Fault::Hang(std::time::Duration::from_secs(1)));
+    let stage = Stage::new(SandboxOptions { faults, ..SandboxOptions::default() });
+    stage.file("deals.csv", &file());
+    let mut child = spawn(&stage);
+    while child.try_wait().unwrap().is_none() && stage.sandbox.counters().requests < 2 {
+        std::thread::yield_now();
+    }
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_whole(&stage);
+    stage.close();
+}
+
 #[test]
 fn two_uploads_of_one_file_at_once_send_each_row_once() {
     let stage = Stage::new(SandboxOptions::default());
