@@ -18,9 +18,18 @@ fn file() -> String {
 const UPLOAD: [&str; 9] =
     ["upload", "deals.csv", "--customer-id", "1234567890", "--action", "Sale=987654321", "--timeout", "2s", "--quiet"];
 
-fn spawn(stage: &Stage) -> std::process::Child {
+/// Attempts that a kill cut off count, the waits after the sixth are long, and a killed question for a verdict ends with its lease.
+const PATIENT: [(&str, &str); 3] = [("ADSENGINEER_RETRY_ATTEMPTS", "50"), ("ADSENGINEER_RETRY_CAP", "20ms"), ("ADSENGINEER_LEASE", "5s")];
+
+fn spawn(stage: &Stage, more: &[(&str, &str)]) -> std::process::Child {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("adsengineer"));
-    command.args(UPLOAD).current_dir(stage.path("")).envs(stage.variables()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(UPLOAD)
+        .current_dir(stage.path(""))
+        .envs(stage.variables())
+        .envs(more.iter().copied())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().unwrap()
 }
 
@@ -40,7 +49,7 @@ fn killed_again_and_again_an_upload_still_ends_with_every_row_counted_once() {
     let stage = Stage::new(SandboxOptions { faults, ..SandboxOptions::default() });
     stage.file("deals.csv", &file());
     for round in 0..8_u64 {
-        let mut child = spawn(&stage);
+        let mut child = spawn(&stage, &PATIENT);
         let before = stage.sandbox.counters().requests;
         // Killed after so many requests of this round, or at its end: sometimes before, sometimes amid, sometimes after.
         while child.try_wait().unwrap().is_none() && stage.sandbox.counters().requests < before + round % 4 {
@@ -80,7 +89,7 @@ fn killed_at_random_moments_and_run_again_until_it_ends_by_itself_each_row_count
             .chance(Fault::GarbageAfterCommit, 0.1)
             .chance(Fault::ResetBefore, 0.1)
             .chance(Fault::Unavailable503, 0.1)
-            .until(12)
+            .until(6)
             .seed(seed);
         let stage = Stage::new(SandboxOptions { faults, polls_before_final: 1, ..SandboxOptions::default() });
         stage.file("deals.csv", &file());
@@ -88,7 +97,7 @@ fn killed_at_random_moments_and_run_again_until_it_ends_by_itself_each_row_count
         let mut kills = 0;
         // Half the kills follow what the stand-in saw, the others a random number of looks at the child, some before its first request.
         let ended = loop {
-            let mut child = spawn(&stage);
+            let mut child = spawn(&stage, &PATIENT);
             let (start, events, looks) = (seen(&stage), below(&mut state, 8), below(&mut state, 60_000));
             let by_events = kills % 2 == 0;
             let mut looked = 0;
@@ -121,7 +130,7 @@ fn killed_at_random_moments_and_run_again_until_it_ends_by_itself_each_row_count
 fn work_finishes_what_a_killed_upload_began_without_the_file() {
     let stage = Stage::new(SandboxOptions::default());
     stage.file("deals.csv", &file());
-    let mut child = spawn(&stage);
+    let mut child = spawn(&stage, &PATIENT);
     while child.try_wait().unwrap().is_none() && stage.sandbox.counters().requests == 0 {
         std::thread::yield_now();
     }
@@ -138,7 +147,7 @@ fn a_polite_stop_saves_everything_and_says_so() {
     let faults = FaultPlan::none().at(1, Fault::Unavailable503).at(2, Fault::Hang(std::time::Duration::from_secs(1)));
     let stage = Stage::new(SandboxOptions { faults, ..SandboxOptions::default() });
     stage.file("deals.csv", &file());
-    let mut child = spawn(&stage);
+    let mut child = spawn(&stage, &PATIENT);
     while child.try_wait().unwrap().is_none() && stage.sandbox.counters().requests < 2 {
         std::thread::yield_now();
     }
@@ -153,7 +162,7 @@ fn a_polite_stop_saves_everything_and_says_so() {
 fn two_uploads_of_one_file_at_once_send_each_row_once() {
     let stage = Stage::new(SandboxOptions::default());
     stage.file("deals.csv", &file());
-    let (mut one, mut two) = (spawn(&stage), spawn(&stage));
+    let (mut one, mut two) = (spawn(&stage, &[]), spawn(&stage, &[]));
     let codes = (one.wait().unwrap().code(), two.wait().unwrap().code());
     assert_eq!(codes, (Some(0), Some(0)));
     assert_eq!(stage.sandbox.counters().repeated, 0);
