@@ -3,6 +3,8 @@
 
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/letters.rs"]
+mod letters;
 #[path = "cli/manners.rs"]
 mod manners;
 #[path = "cli/quiet.rs"]

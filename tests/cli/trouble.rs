@@ -31,7 +31,6 @@ fn assert_each_once(stage: &Stage, rows: u64, what: &str) {
 #[test]
 fn any_mix_of_faults_ends_with_each_row_counted_once() {
     for seed in [11, 12, 13] {
-        println!("seed {seed}");
         let faults = FaultPlan::none()
             .chance(Fault::Unavailable503, 0.15)
             .chance(Fault::ResetBefore, 0.1)
