@@ -3,9 +3,17 @@
 
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/letters.rs"]
+mod letters;
 #[path = "cli/manners.rs"]
 mod manners;
+#[path = "cli/quiet.rs"]
+mod quiet;
 #[path = "cli/stage.rs"]
 mod stage;
+#[path = "cli/trouble.rs"]
+mod trouble;
 #[path = "cli/upload.rs"]
 mod upload;
+#[path = "cli/wire.rs"]
+mod wire;

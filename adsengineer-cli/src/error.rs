@@ -103,7 +103,11 @@ impl From<EngineError> for CliError {
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        let exit = if matches!(error, ConfigError::SecretInFlag { .. }) { Exit::Usage } else { Exit::Config };
+        let exit = match &error {
+            ConfigError::SecretInFlag { .. } => Exit::Usage,
+            ConfigError::Invalid { origin, .. } if origin.starts_with("--") => Exit::Usage,
+            _ => Exit::Config,
+        };
         Self::new(exit, "CONFIGURATION", error.to_string()).hint("`adsengineer config show` prints every setting and where it came from")
     }
 }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use adsengineer_core::{
+    delivery::State,
     destination::google::codes,
     engine::Engine,
     id::DestinationId,
-    outcome::HoldScope,
+    outcome::{HoldScope, Why},
+    store::ConversionQuery,
     worker::{DestinationReport, Goal, Progress, RunReport, WorkerSettings},
 };
 use serde_json::{Value, json};
@@ -69,7 +71,34 @@ pub async fn work(
     let report = worker.run_until(goal, stop).await;
     drawing.abort();
     bar.finish_and_clear();
-    Ok(report?)
+    let mut report = report?;
+    recall(context, engine, &mut report).await?;
+    Ok(report)
+}
+
+/// Says of rows that wait since an earlier run why they do.
+async fn recall(context: &Context, engine: &Engine, report: &mut RunReport) -> Result<(), CliError> {
+    let silent = |d: &DestinationReport| d.next_due_ms.is_some() && d.last_error.is_none();
+    if !report.destinations.values().any(silent) {
+        return Ok(());
+    }
+    let query = ConversionQuery { state: Some(State::Retrying), limit: 1000, descending: true, ..ConversionQuery::default() };
+    let waiting = engine.conversions(&context.caller()?, &query).await?.items;
+    for destination in report.destinations.values_mut().filter(|d| silent(d)) {
+        let deliveries = waiting.iter().flat_map(|c| &c.deliveries);
+        let first = deliveries.filter(|d| d.state == State::Retrying && *d.destination == *destination.name).find_map(|d| {
+            let reason = d.reason.as_deref()?;
+            Some(Why::new(reason, d.detail.as_deref().unwrap_or_default()))
+        });
+        destination.last_error = first;
+    }
+    Ok(())
+}
+
+/// Whether rows wait because something failed, not because the platform wants them later.
+fn waits_for_repair(destination: &DestinationReport) -> bool {
+    let failed = |why: &Why| !matches!(codes::class(&why.code), codes::Class::Later { .. });
+    destination.next_due_ms.is_some() && destination.last_error.as_ref().is_some_and(failed)
 }
 
 /// The exit code that a run deserves: what must be put right first, then what is down, then what was refused.
@@ -83,7 +112,7 @@ pub fn exit(report: &RunReport, refused: bool, stopped: bool) -> Exit {
         Exit::Config
     } else if any(|d| d.quota && d.paused_until_ms.is_some()) {
         Exit::Quota
-    } else if any(|d| d.breaker_open || (d.next_due_ms.is_some() && d.last_error.is_some())) {
+    } else if any(|d| d.breaker_open || waits_for_repair(d)) {
         Exit::Unavailable
     } else if refused || report.progress.dead > 0 {
         Exit::Refused
@@ -123,7 +152,12 @@ pub fn text(report: &RunReport) -> String {
     let counts =
         [(p.delivered, "delivered"), (p.awaiting, "taken, verdict to come"), (p.dead, "dead"), (p.held, "held"), (p.suppressed, "stopped")];
     let counts: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    lines.push(if counts.is_empty() { "nothing was due".to_owned() } else { counts.join(", ") });
+    let failed = report.destinations.values().any(|d| d.last_error.is_some());
+    lines.push(match (counts.is_empty(), failed) {
+        (false, _) => counts.join(", "),
+        (true, false) => "nothing was due".to_owned(),
+        (true, true) => "nothing is settled yet".to_owned(),
+    });
     for d in report.destinations.values() {
         for hold in &d.holds {
             lines.push(format!("{}: held because {}: {}", d.name, hold.why.code, hold.why.detail));
@@ -138,7 +172,12 @@ pub fn text(report: &RunReport) -> String {
         } else if let Some(until) = d.paused_until_ms {
             lines.push(format!("{}: the platform asked for a pause until {}; run `adsengineer work` then", d.name, views::local_ms(until)));
         } else if let (Some(at), Some(why)) = (d.next_due_ms, &d.last_error) {
-            lines.push(format!("{}: rows wait for another attempt at {} ({}: {})", d.name, views::local_ms(at), why.code, why.detail));
+            let why = format!("{}: {}", why.code, why.detail);
+            lines.push(format!(
+                "{}: rows wait for another attempt at {} ({why}); run `adsengineer work` then",
+                d.name,
+                views::local_ms(at)
+            ));
         }
     }
     if p.dead > 0 {

@@ -80,7 +80,7 @@ impl Args {
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     if !args.sandbox {
-        let engine = if args.dry_run { None } else { Some(context.engine()?) };
+        let engine = if args.dry_run || args.validate_only { None } else { Some(context.engine()?) };
         return upload(args, context, engine.as_ref()).await;
     }
     let folder = tempfile::tempdir()?;
@@ -116,7 +116,8 @@ async fn upload_to(args: &Args, context: &Context, engine: Option<&Engine>, give
     }
     let mut target = target::resolve(given, context, engine, args.dry_run).await?;
     if args.dry_run || args.validate_only {
-        return dry_run::run(args, context, &input, &options, &file_context, &mut target, engine).await;
+        let door = if args.validate_only { Some(target::door(given, context, engine, &target).await?) } else { None };
+        return dry_run::run(args, context, &input, &options, &file_context, &mut target, door).await;
     }
     let Some(engine) = engine else { return Err(CliError::usage("no database")) };
     let caller = context.caller()?;

@@ -109,6 +109,8 @@ impl DestinationReport {
         self.hold.clone_from(&health.hold);
         self.breaker_open = matches!(health.breaker, Breaker::Open { until_ms } if until_ms > now_ms);
         self.paused_until_ms = health.paused_until_ms.filter(|until| *until > now_ms);
+        // A pause that was met rather than made, with nothing failing: an earlier run was asked for it.
+        self.quota |= self.paused_until_ms.is_some() && self.last_error.is_none();
         (self.next_due_ms, self.next_poll_ms) = (entry.next_due_ms, entry.next_poll_ms);
     }
 

@@ -1,18 +1,16 @@
 //! `--dry-run` and `--validate-only`: the exact requests, printed or checked by the platform.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use adsengineer_core::{
     destination::{
         Destination, Event,
         google::render::{Accounts, body},
     },
-    engine::Engine,
     finding::{Code, Finding},
     id::DeliveryId,
     import::{Candidate, Context as FileContext, Options, Reader, RowKind},
     outcome::{Outcome, Why},
-    worker::Connector,
 };
 use serde_json::{json, value::RawValue};
 
@@ -32,7 +30,7 @@ struct Requests<'a> {
     context: &'a Context,
     accounts: Accounts,
     url: String,
-    door: Option<std::sync::Arc<dyn Destination>>,
+    door: Option<Arc<dyn Destination>>,
     printed: u64,
     refused: Vec<(u64, Why)>,
 }
@@ -45,12 +43,8 @@ pub async fn run(
     options: &Options,
     file_context: &FileContext,
     target: &mut Target,
-    engine: Option<&Engine>,
+    door: Option<Arc<dyn Destination>>,
 ) -> Result<Report, CliError> {
-    let door = match (args.validate_only, engine) {
-        (true, Some(engine)) => Some(connect(engine, target).await?),
-        _ => None,
-    };
     let base = context.settings.text("google_data_manager_url").unwrap_or_default().trim_end_matches('/');
     let url = format!("{base}/v1/events:ingest");
     let mut requests = Requests { context, accounts: (&target.destination.spec).into(), url, door, printed: 0, refused: Vec::new() };
@@ -101,14 +95,6 @@ pub async fn run(
     checked.summary.accepted -= unknown.refused;
     unknown.errors.into_iter().for_each(|(code, n)| *checked.summary.errors.entry(code).or_default() += n);
     Ok(report(args, context, &checked, &requests))
-}
-
-async fn connect(engine: &Engine, target: &Target) -> Result<std::sync::Arc<dyn Destination>, CliError> {
-    let connected = engine.connector().connect(&target.destination).await;
-    connected.map_err(|outcome| match outcome {
-        Outcome::Hold(_, why) => CliError::new(Exit::Auth, "CREDENTIALS", why.detail.to_string()),
-        _ => CliError::new(Exit::Unavailable, "UNREACHABLE", "the platform cannot be reached now"),
-    })
 }
 
 fn event(candidate: Candidate<'_>, target: &Target) -> Option<Event> {

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use adsengineer_core::{
-    destination::{CustomerId, DestinationSpec},
+    destination::{CustomerId, Destination, DestinationSpec, google::GoogleDestination, oauth::Credentials},
     engine::Engine,
     id::DestinationId,
+    outcome::Outcome,
     secret::Secret,
     store::{Health, StoredDestination},
+    worker::Connector,
 };
 
 use super::Args;
@@ -115,8 +117,7 @@ pub async fn resolve(given: &Given<'_>, context: &Context, engine: Option<&Engin
         (None, _) => credentials::configured(context)?,
     };
     if secret.is_none() && known.is_none_or(|k| k.credentials.is_none() && k.spec.credentials_ref.is_none()) {
-        return Err(CliError::new(Exit::Auth, "CREDENTIALS_MISSING", format!("there are no credentials for `{name}`; nothing was sent"))
-            .hint(format!("set ADSENGINEER_GOOGLE_CREDENTIALS_FILE, or `adsengineer destination add {name} --customer-id {}` and `adsengineer destination login {name} --client-file F`", spec.customer_id)));
+        return Err(missing(&name, spec.customer_id));
     }
     let destination = engine.put_destination(&context.caller()?, &name, spec, secret.as_ref()).await?;
     if !destination.spec.enabled {
@@ -124,6 +125,44 @@ pub async fn resolve(given: &Given<'_>, context: &Context, engine: Option<&Engin
             .hint(format!("`adsengineer destination enable {name}`")));
     }
     Ok(Target { destination, fallback })
+}
+
+fn missing(name: &str, customer_id: CustomerId) -> CliError {
+    CliError::new(Exit::Auth, "CREDENTIALS_MISSING", format!("there are no credentials for `{name}`; nothing was sent"))
+        .hint(format!("set ADSENGINEER_GOOGLE_CREDENTIALS_FILE, or `adsengineer destination add {name} --customer-id {customer_id}` and `adsengineer destination login {name} --client-file F`"))
+}
+
+/// The connection for a request that stores nothing, here or there.
+pub async fn door(
+    given: &Given<'_>,
+    context: &Context,
+    engine: Option<&Engine>,
+    target: &Target,
+) -> Result<Arc<dyn Destination>, CliError> {
+    let destination = &target.destination;
+    if let Some(engine) = engine {
+        return connected(engine.connector().connect(destination).await);
+    }
+    let named = given.args.to == destination.name.as_ref() && destination.credentials.is_some();
+    match (named, credentials::configured(context)?) {
+        (false, Some(secret)) => {
+            let unusable = |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "CREDENTIALS", e.to_string());
+            let secret = Credentials::from_json(secret.expose()).map_err(|e| unusable(&e))?;
+            let door = GoogleDestination::new(&destination.spec, secret, &context.google()?, context.clock());
+            Ok(Arc::new(door.map_err(|e| unusable(&e))?))
+        }
+        _ if destination.credentials.is_some() || destination.spec.credentials_ref.is_some() => {
+            connected(context.engine()?.connector().connect(destination).await)
+        }
+        _ => Err(missing(&destination.name, destination.spec.customer_id)),
+    }
+}
+
+fn connected(door: Result<Arc<dyn Destination>, Outcome>) -> Result<Arc<dyn Destination>, CliError> {
+    door.map_err(|outcome| match outcome {
+        Outcome::Hold(_, why) => CliError::new(Exit::Auth, "CREDENTIALS", why.detail.to_string()),
+        _ => CliError::new(Exit::Unavailable, "UNREACHABLE", "the platform cannot be reached now"),
+    })
 }
 
 /// The destination of a kind: the one for the account, or the only one there is.

@@ -80,7 +80,7 @@ impl World {
 
     pub(super) fn release(&mut self, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
         let health = &mut self.destination_mut(org, id)?.health;
-        (health.hold, health.paused_until_ms, health.breaker) = (None, None, Breaker::default());
+        (health.hold, health.breaker) = (None, Breaker::default());
         health.held_actions.clear();
         let mut released = 0;
         for row in self.deliveries.values_mut().filter(|d| d.destination == id && d.state == State::Held) {

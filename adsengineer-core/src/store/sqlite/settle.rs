@@ -119,7 +119,8 @@ pub(super) fn hold(
 
 pub(super) fn release(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
     let mut health = own(tx.conn, org, id)?.health;
-    (health.hold, health.paused_until_ms, health.breaker) = (None, None, Breaker::default());
+    // A pause that the platform asked for is not ours to end.
+    (health.hold, health.breaker) = (None, Breaker::default());
     health.held_actions.clear();
     put_health(tx.conn, id, &health)?;
     let mut released = 0;

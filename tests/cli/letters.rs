@@ -1,0 +1,130 @@
+//! Dead letters and restatements, from the outside: shown, filtered, exported, sent again.
+
+use adsengineer_server::sandbox::{Access, SandboxOptions};
+use serde_json::Value;
+
+use crate::stage::{Said, Stage, click_file, yesterday};
+
+fn letters(stage: &Stage, more: &[&str]) -> Vec<Value> {
+    let list = stage.run(&[&["dlq", "list", "--json"], more].concat());
+    assert_eq!(list.code, 0, "{}", list.stderr);
+    list.json()["dead_letters"].as_array().unwrap().clone()
+}
+
+#[test]
+fn dead_letters_are_filtered_paged_exported_and_repaired_one_by_one() {
+    let stage = Stage::new(SandboxOptions::default());
+    stage.file(
+        "deals.csv",
+        &click_file(&[
+            ("A-1", "Cj0_one", "1"),
+            ("A-2", "sandbox-INVALID_GCLID-a", "2"),
+            ("A-3", "sandbox-EVENT_TOO_OLD-b", "3"),
+            ("A-4", "sandbox-INVALID_GCLID-c", "4"),
+        ]),
+    );
+    let said = stage.upload("deals.csv", &["--wait=30s"]);
+    assert_eq!((said.code, said.json()["delivery"]["dead"].as_u64()), (3, Some(3)), "{}{}", said.stdout, said.stderr);
+    assert_eq!(letters(&stage, &["--reason", "INVALID_GCLID"]).len(), 2);
+    assert_eq!(letters(&stage, &["--reason", "INVALID_GCLID", "--since", "1h"]).len(), 2);
+    assert_eq!(letters(&stage, &["--until", "1h"]).len(), 0);
+    assert_eq!(letters(&stage, &["--destination", "google-1234567890"]).len(), 3);
+    assert_eq!(letters(&stage, &["--kind", "webhook"]).len(), 0);
+    let first = stage.run(&["dlq", "list", "--limit", "2", "--json"]).json();
+    assert_eq!(first["dead_letters"].as_array().map(Vec::len), Some(2));
+    assert_eq!(letters(&stage, &["--cursor", first["next_cursor"].as_str().unwrap()]).len(), 1);
+    let export = stage.run(&["dlq", "export", "--reason", "EVENT_TOO_OLD", "-o", "dead.jsonl", "--json"]);
+    assert_eq!(export.json()["written"], 1);
+    let line: Value = serde_json::from_str(std::fs::read_to_string(stage.path("dead.jsonl")).unwrap().trim()).unwrap();
+    assert_eq!((&line["payload"]["order_id"], &line["schema_version"]), (&"A-3".into(), &1.into()));
+    let id = line["id"].as_str().unwrap();
+    let shown = stage.run(&["dlq", "show", id]);
+    assert!(shown.stdout.contains("EVENT_TOO_OLD") && shown.stdout.contains("next:"), "{}", shown.stdout);
+    assert_eq!(stage.run(&["dlq", "discard"]).code, 2, "nothing says which");
+    assert_eq!(stage.run(&["dlq", "discard", id]).code, 0);
+    assert_eq!(stage.run(&["dlq", "discard", id]).code, 7, "it is not dead any more");
+    assert_eq!(stage.run(&["dlq", "replay", "dlv_0saxs14980002"]).code, 6);
+    assert_eq!(stage.run(&["dlq", "replay", "no-id"]).code, 2);
+    stage.sandbox.set_click_verdicts(false);
+    assert_eq!(stage.run(&["dlq", "replay", "--reason", "INVALID_GCLID", "--rate", "50/s", "--note", "clicks repaired", "--yes"]).code, 0);
+    let work = stage.run(&["work", "--wait=30s"]);
+    assert_eq!(work.code, 0, "{}{}", work.stdout, work.stderr);
+    let ids: Vec<_> = stage.counted().into_iter().map(|(id, _)| id).collect();
+    assert_eq!((ids, stage.sandbox.counters().overwritten), (vec!["A-1".into(), "A-2".into(), "A-4".into()], 0));
+    let sum = stage.run(&["reconcile", "--json"]).json();
+    assert_eq!((&sum["closes"], &sum["states"]["delivered"], &sum["states"]["discarded"]), (&true.into(), &3.into(), &1.into()));
+    stage.close();
+}
+
+#[test]
+fn rows_held_for_the_project_say_what_to_do_and_destination_check_lets_them_go() {
+    let stage = Stage::new(SandboxOptions { access: Access::ServiceDisabled, ..SandboxOptions::default() });
+    stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1")]));
+    let held: Said = stage.run(&["upload", "deals.csv", "--customer-id", "1234567890", "--action", "Sale=1"]);
+    assert!(held.code == 5 && held.stdout.contains("SERVICE_DISABLED"), "{}{}", held.stdout, held.stderr);
+    let status = stage.run(&["status", "--json"]).json();
+    let hold = &status["destinations"][0]["held"][0];
+    assert_eq!((&hold["reason"], &hold["count"]), (&"SERVICE_DISABLED".into(), &1.into()));
+    assert!(hold["next_action"].as_str().unwrap().contains("enable the Data Manager API"));
+    assert_eq!(stage.run(&["destination", "check", "google-1234567890", "--json"]).code, 10);
+    stage.sandbox.set_access(Access::Granted);
+    let check = stage.run(&["destination", "check", "google-1234567890", "--json"]);
+    assert_eq!((check.code, &check.json()["released"]), (0, &1.into()), "{}", check.stdout);
+    assert_eq!(stage.run(&["work", "--wait=20s"]).code, 0);
+    assert_eq!(stage.counted().len(), 1);
+    stage.close();
+}
+
+#[test]
+fn json_lines_carry_what_a_file_carries_and_bad_lines_are_named() {
+    let stage = Stage::new(SandboxOptions::default());
+    let line = |order: &str, value: &str, consent: &str| {
+        let at = yesterday();
+        format!(
+            r#"{{"action":"Sale","occurred_at":"{at}T10:00:00.750+02:00","value":{value},"currency":"EUR","order_id":"{order}","gclid":"Cj0_{order}","consent":{{"ad_user_data":"{consent}"}}}}"#
+        ) + "\n"
+    };
+    let text = [
+        line("J-1", "\"12.50\"", "granted"),
+        line("J-2", "7.1", "granted"),
+        line("J-3", "1", "denied"),
+        "{\"action\":,}\n".to_owned(),
+        line("J-4", "2", "granted"),
+    ];
+    stage.file("deals.jsonl", &text.concat());
+    let said = stage.upload("deals.jsonl", &["--wait=20s"]);
+    assert_eq!((said.code, &said.json()["findings"][0]["code"]), (3, &"MALFORMED_JSON".into()), "{}{}", said.stdout, said.stderr);
+    assert_eq!((&said.json()["findings"][0]["row"], &said.json()["summary"]["denied"]), (&4.into(), &1.into()));
+    assert_eq!(stage.counted(), [("J-1", "12.5"), ("J-2", "7.1"), ("J-4", "2")].map(|(id, value)| (id.to_owned(), Some(value.to_owned()))));
+    assert_eq!(stage.sandbox.accepted()[0].event_timestamp, format!("{}T08:00:00Z", yesterday()));
+    stage.close();
+}
+
+#[test]
+fn a_restatement_of_a_value_that_is_still_waiting_is_sent_once_with_the_new_value() {
+    let stage = Stage::new(SandboxOptions::default());
+    stage.sandbox.set_revoked(true);
+    stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1")]));
+    assert_eq!(stage.upload("deals.csv", &[]).code, 4);
+    stage.sandbox.set_revoked(false);
+    stage.file("dearer.csv", &click_file(&[("A-1", "Cj0_one", "150")]));
+    let said = stage.upload("dearer.csv", &["--restate", "--wait=20s"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert_eq!(stage.counted(), [("A-1".into(), Some("150".into()))]);
+    assert_eq!(stage.run(&["reconcile", "--json"]).json()["closes"], true);
+    stage.close();
+}
+
+#[test]
+fn organizations_on_one_database_see_only_their_own() {
+    let stage = Stage::new(SandboxOptions::default());
+    stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1")]));
+    assert_eq!(stage.upload("deals.csv", &["--org", "acme", "--wait=20s"]).code, 0);
+    assert_eq!(stage.run(&["explain", "A-1", "--org", "acme"]).code, 0);
+    assert_eq!(stage.run(&["explain", "A-1"]).code, 6);
+    assert_eq!(stage.run(&["destination", "show", "google-1234567890", "--org", "other"]).code, 6);
+    assert_eq!(stage.run(&["status", "--json"]).json()["destinations"], serde_json::json!([]));
+    assert_eq!(stage.run(&["status", "--all-orgs", "--json"]).json()["destinations"][0]["org_id"], "acme");
+    assert_eq!(stage.run(&["status", "--org", "no such name!"]).code, 2);
+    stage.close();
+}
