@@ -5,6 +5,7 @@ use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use adsengineer_core::{
@@ -20,7 +21,10 @@ use adsengineer_core::{
     vault::{Vault, parse_key},
     worker::WorkerSettings,
 };
-use adsengineer_server::config::{Settings, Sources};
+use adsengineer_server::{
+    config::{Settings, Sources},
+    sandbox::Sandbox,
+};
 use etcetera::{AppStrategy, AppStrategyArgs, choose_app_strategy};
 
 use crate::{
@@ -30,6 +34,11 @@ use crate::{
 };
 
 mod keys;
+
+/// Waits against the stand-in, which answers at once.
+const SANDBOX_RETRY: Duration = Duration::from_millis(200);
+const SANDBOX_POLL: Duration = Duration::from_millis(300);
+const SANDBOX_CAP: Duration = Duration::from_secs(1);
 
 pub use keys::generate as generate_key;
 pub use keys::write_private;
@@ -107,21 +116,25 @@ impl Context {
 
     /// Opens the engine on the configured database.
     pub fn engine(&self) -> Result<Engine, CliError> {
-        self.engine_at(&self.database()?, self.google()?)
+        let migrate = if self.settings.text("migrate") == Some("check") { Migrate::Check } else { Migrate::Auto };
+        self.open(&self.database()?, self.google()?, migrate, self.worker_settings()?)
     }
 
     /// Opens the engine and brings the database up to date, whatever the configuration says of that.
     pub fn engine_migrating(&self) -> Result<Engine, CliError> {
-        self.open(&self.database()?, self.google()?, Migrate::Auto)
+        self.open(&self.database()?, self.google()?, Migrate::Auto, self.worker_settings()?)
     }
 
-    /// Opens the engine on another database, with Google elsewhere.
-    pub fn engine_at(&self, database: &Path, google: GoogleSettings) -> Result<Engine, CliError> {
-        let migrate = if self.settings.text("migrate") == Some("check") { Migrate::Check } else { Migrate::Auto };
-        self.open(database, google, migrate)
+    /// Opens the engine on a database of its own, against a stand-in for Google: the same rules with shorter waits.
+    pub fn engine_on(&self, database: &Path, sandbox: &Sandbox) -> Result<Engine, CliError> {
+        let google = GoogleSettings { data_manager_url: sandbox.url(), token_url: sandbox.token_url(), timeout: self.global.timeout };
+        let policy =
+            Policy { backoff: Backoff::try_new(SANDBOX_RETRY, SANDBOX_CAP).unwrap_or_default(), ..WorkerSettings::default().policy };
+        let worker = WorkerSettings { policy, poll_first: SANDBOX_POLL, poll_cap: SANDBOX_CAP, ..WorkerSettings::default() };
+        self.open(database, google, Migrate::Auto, worker)
     }
 
-    fn open(&self, database: &Path, google: GoogleSettings, migrate: Migrate) -> Result<Engine, CliError> {
+    fn open(&self, database: &Path, google: GoogleSettings, migrate: Migrate, worker: WorkerSettings) -> Result<Engine, CliError> {
         if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e))?;
         }
@@ -132,7 +145,7 @@ impl Context {
             clock: self.clock(),
             google,
             credentials: CredentialSources::default(),
-            worker: self.worker_settings()?,
+            worker,
         };
         Ok(Engine::open(config)?)
     }

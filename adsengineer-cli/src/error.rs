@@ -92,9 +92,8 @@ impl From<EngineError> for CliError {
                 Self::new(Exit::NotFound, "NO_DESTINATION", error.to_string()).hint("`adsengineer destination add` makes one")
             }
             EngineError::NotFound(_) => Self::new(Exit::NotFound, "NOT_FOUND", error.to_string()),
-            EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string()).hint(
-                "set ADSENGINEER_ENCRYPTION_KEY to the key that this database was written with; `adsengineer doctor` says where it is kept",
-            ),
+            EngineError::Refused(_) => Self::new(Exit::Config, "UNKNOWN_ACTION", error.to_string())
+                .hint("`adsengineer destination add NAME --action 'Name=ID'` adds it"),
             EngineError::Lock(_) => Self::new(Exit::Conflict, "LOCK", error.to_string()),
             _ => Self::new(Exit::Internal, "INTERNAL", error.to_string()),
         }

@@ -129,10 +129,8 @@ async fn upload(store: &SqliteStore, destination: DestinationId, token: i64) -> 
         rows: ids.iter().map(|id| (*id, 7)).collect(),
         body_hash: [0; 32],
         now_ms: NOW,
-        quota: "q".into(),
-        limits: Vec::new(),
     };
-    let Done::Begun(adsengineer_core::store::Begun::Upload(upload, _)) = store.write(vec![Write::Begin(begin)]).await.remove(0).unwrap()
+    let Done::Begun(adsengineer_core::store::Begun::Upload(upload)) = store.write(vec![Write::Begin(begin)]).await.remove(0).unwrap()
     else {
         panic!("lost rows")
     };

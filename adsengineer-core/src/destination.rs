@@ -222,8 +222,6 @@ pub struct CheckFinding {
 pub struct Limits {
     /// Rows in one request.
     pub batch: usize,
-    /// Requests at the same time.
-    pub concurrency: usize,
     /// How long it recognises a transaction id; `None`: for as long as matters.
     pub dedupe_window: Option<Duration>,
     /// Latest time after the event at which it still takes it.

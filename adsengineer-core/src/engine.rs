@@ -28,9 +28,8 @@ mod destinations;
 use std::{path::PathBuf, sync::Arc};
 
 use rand::RngExt;
-use zeroize::Zeroizing;
 
-pub use accept::{Batch, Incoming, Refusal, deliveries_for, transaction_id};
+pub use accept::{Batch, Incoming, Refusal, transaction_id};
 pub use connect::{CredentialSources, GoogleConnector};
 
 use crate::{
@@ -40,7 +39,7 @@ use crate::{
     org::{Caller, Role},
     store::{
         ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Page, Reconciliation, Repair, RepairAction,
-        Repaired, Store, StoreError, StoredDestination, UploadView, Write,
+        Repaired, Store, StoreError, StoredDestination, Write,
         sqlite::{self, Migrate, SqliteStore},
     },
     vault::Vault,
@@ -59,6 +58,9 @@ pub enum EngineError {
         /// The role the caller has.
         has: Role,
     },
+    /// A row cannot go where it should; nothing of its batch was captured.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,9 +75,6 @@ pub enum EngineError {
     /// The thing asked for is not there.
     #[error("there is no {0}")]
     NotFound(String),
-    /// Stored credentials or identifiers cannot be opened.
-    #[error("{0}")]
-    Vault(#[from] crate::vault::VaultError),
     /// The worker could not be set up.
     #[error("the worker's lock beside the database cannot be taken: {0}")]
     Lock(#[from] std::io::Error),
@@ -212,11 +211,6 @@ impl Engine {
         Ok(self.store.reconciliation(caller.org()).await?)
     }
 
-    /// The latest uploads, newest first.
-    pub async fn uploads(&self, caller: &Caller, limit: usize) -> Result<Vec<UploadView>, EngineError> {
-        Ok(self.store.uploads(caller.org(), limit).await?)
-    }
-
     /// A destination by name.
     pub async fn destination(&self, caller: &Caller, name: &str) -> Result<StoredDestination, EngineError> {
         let all = self.store.destinations(caller.org()).await?;
@@ -232,10 +226,6 @@ impl Engine {
     pub(crate) async fn write(&self, command: Write) -> Result<Done, EngineError> {
         let result = self.store.write(vec![command]).await.pop();
         Ok(result.unwrap_or_else(|| Err(StoreError::Unavailable("the writer gave no answer".to_owned())))?)
-    }
-
-    fn opened(&self, sealed: &[u8], org: &crate::org::OrgId) -> Result<Zeroizing<Vec<u8>>, EngineError> {
-        Ok(self.vault.open(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, sealed)?)
     }
 }
 

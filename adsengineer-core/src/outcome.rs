@@ -78,9 +78,37 @@ pub enum Outcome {
     Unlocated(Why),
 }
 
+impl Outcome {
+    /// Why it was not simply taken.
+    pub fn why(&self) -> Option<&Why> {
+        match self {
+            Self::Accepted | Self::Pending => None,
+            Self::Duplicate(why)
+            | Self::Rejected(why)
+            | Self::Retry { why, .. }
+            | Self::Later { why, .. }
+            | Self::Hold(_, why)
+            | Self::Unknown(why)
+            | Self::Unclear(why)
+            | Self::Unlocated(why) => Some(why),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_outcome_but_a_plain_success_says_why() {
+        let why = Why::new("X", "text");
+        let silent = [Outcome::Accepted, Outcome::Pending];
+        assert!(silent.iter().all(|outcome| outcome.why().is_none()));
+        let retry = Outcome::Retry { after: None, counts: true, why: why.clone() };
+        for outcome in [retry, Outcome::Hold(HoldScope::Row, why.clone()), Outcome::Unclear(why.clone()), Outcome::Unlocated(why.clone())] {
+            assert_eq!(outcome.why(), Some(&why));
+        }
+    }
 
     #[test]
     fn details_are_cut_at_a_character_boundary() {

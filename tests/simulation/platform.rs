@@ -65,7 +65,7 @@ impl Platform {
     pub fn new(world: Arc<World>) -> Self {
         let random = world.random.fork();
         let batch = usize::try_from(random.one_of(&[1, 3, 10, 10, 50])).unwrap();
-        let limits = Limits { batch, concurrency: 4, dedupe_window: None, event_window: Duration::from_secs(1000 * 86_400) };
+        let limits = Limits { batch, dedupe_window: None, event_window: Duration::from_secs(1000 * 86_400) };
         let late = random.chance(700);
         Self {
             world,

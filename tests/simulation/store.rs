@@ -80,14 +80,14 @@ impl Faulty {
         let mut ledger = self.world.ledger.lock().unwrap();
         let upload = UploadId(-1 - i64::try_from(ledger.late_begins.len()).unwrap());
         ledger.late_begins.insert(upload, begin.clone());
-        Done::Begun(Begun::Upload(upload, begin.now_ms))
+        Done::Begun(Begun::Upload(upload))
     }
 
     async fn begin_now(&self, mut settle: Settle) -> Settle {
         let upload = settle.upload.as_ref().map(|result| result.upload);
         let begin = upload.and_then(|upload| self.world.ledger.lock().unwrap().late_begins.get(&upload).cloned());
         if let Some(begin) = begin
-            && let Ok(Done::Begun(Begun::Upload(upload, _))) = self.inner.write(vec![Write::Begin(begin)]).await.remove(0)
+            && let Ok(Done::Begun(Begun::Upload(upload))) = self.inner.write(vec![Write::Begin(begin)]).await.remove(0)
             && let Some(result) = &mut settle.upload
         {
             result.upload = upload;

@@ -116,10 +116,10 @@ impl Pair {
             rows: rows.iter().map(|id| (*id, id.0.cast_unsigned())).collect(),
             body_hash: [1; 32],
             now_ms: self.now_ms,
-            quota: "q".into(),
-            limits: vec![adsengineer_core::rate_limit::Quota::try_new(10, 1000, 2).unwrap()],
         };
-        if let Some(Done::Begun(Begun::Upload(upload, _))) = self.write(Write::Begin(begin)).await {
+        let limits = vec![adsengineer_core::rate_limit::Quota::try_new(10, 1000, 2).unwrap()];
+        self.write(Write::Reserve { quota: "q".into(), limits, now_ms: self.now_ms }).await;
+        if let Some(Done::Begun(Begun::Upload(upload))) = self.write(Write::Begin(begin)).await {
             self.seen.uploads.push((upload, destination, lease, rows));
         }
     }

@@ -191,8 +191,6 @@ impl Fixture {
             rows: rows.iter().map(|id| (*id, 11)).collect(),
             body_hash: [3; 32],
             now_ms: NOW + 1,
-            quota: "q".into(),
-            limits: Vec::new(),
         };
         match one(&*self.store, Write::Begin(begin)).await {
             Ok(Done::Begun(begun)) => begun,
@@ -204,7 +202,7 @@ impl Fixture {
     pub async fn send(&self, token: i64) -> (UploadId, Vec<DeliveryId>) {
         let rows: Vec<_> = self.claim(token, NOW).await.iter().map(|c| c.id).collect();
         match self.begin(token, &rows).await {
-            Begun::Upload(upload, _) => (upload, rows),
+            Begun::Upload(upload) => (upload, rows),
             Begun::Lost(lost) => panic!("{lost:?}"),
         }
     }

@@ -146,7 +146,7 @@ impl Stand {
     }
 
     pub async fn with(answers: impl Fn(usize, &[String]) -> Answer + Send + Sync + 'static, change: impl FnOnce(&mut Scripted)) -> Self {
-        let limits = Limits { batch: 100, concurrency: 4, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) };
+        let limits = Limits { batch: 100, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) };
         let clock = Arc::new(Paused(Instant::now()));
         let mut door = Scripted {
             limits,

@@ -8,14 +8,12 @@ use std::{
 };
 
 use adsengineer_core::{
-    backoff::Backoff,
-    delivery::Policy,
-    destination::{DestinationKind, DestinationSpec, google::GoogleSettings},
-    engine::{Engine, EngineConfig},
+    destination::{DestinationKind, DestinationSpec},
+    engine::Engine,
     import::{Context as FileContext, Options},
     org::Caller,
     store::{DeadLetter, DeadLetterQuery, RepairAction, StoredDestination},
-    worker::{Goal, WorkerSettings},
+    worker::Goal,
 };
 use adsengineer_server::sandbox::{Counters, Fault, FaultPlan, Sandbox, SandboxOptions};
 use serde_json::json;
@@ -95,17 +93,6 @@ fn faults() -> FaultPlan {
         .at(4, Fault::Quota429 { retry_delay: Some(Duration::from_secs(1)) })
 }
 
-/// The same rules as always, with shorter waits.
-fn settings() -> WorkerSettings {
-    let backoff = Backoff::try_new(Duration::from_millis(200), Duration::from_secs(2)).unwrap_or_default();
-    WorkerSettings {
-        policy: Policy { backoff, ..WorkerSettings::default().policy },
-        poll_first: Duration::from_millis(300),
-        poll_cap: Duration::from_secs(1),
-        ..WorkerSettings::default()
-    }
-}
-
 async fn play(context: &Context, sandbox: &Sandbox, file: &Path, database: &Path) -> Result<Report, CliError> {
     let out = context.out;
     out.note("A stand-in for Google runs on this machine; it is as strict as the real one, and nothing leaves the machine.\n");
@@ -146,16 +133,7 @@ async fn play(context: &Context, sandbox: &Sandbox, file: &Path, database: &Path
 }
 
 async fn stage<'a>(context: &'a Context, sandbox: &'a Sandbox, database: &Path) -> Result<Stage<'a>, CliError> {
-    let google = GoogleSettings { data_manager_url: sandbox.url(), token_url: sandbox.token_url(), timeout: Duration::from_secs(5) };
-    let engine = Engine::open(EngineConfig {
-        database: database.to_owned(),
-        migrate: adsengineer_core::store::sqlite::Migrate::Auto,
-        vault: std::sync::Arc::new(context.vault(database)?),
-        clock: context.clock(),
-        google,
-        credentials: adsengineer_core::engine::CredentialSources::default(),
-        worker: settings(),
-    })?;
+    let engine = context.engine_on(database, sandbox)?;
     let caller = context.caller()?;
     let spec = DestinationSpec {
         kind: DestinationKind::Google,

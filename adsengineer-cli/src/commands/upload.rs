@@ -6,7 +6,11 @@ mod target;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use adsengineer_core::{destination::CustomerId, engine::Engine, import::Context as FileContext};
+use adsengineer_core::{
+    destination::CustomerId,
+    engine::Engine,
+    import::{Context as FileContext, Options},
+};
 use adsengineer_server::sandbox::{Sandbox, SandboxOptions};
 use serde_json::json;
 
@@ -77,61 +81,98 @@ impl Args {
     }
 }
 
-/// Runs the command.
+/// A file that was read once and can be used.
+struct Inspected {
+    input: Input,
+    options: Options,
+    context: FileContext,
+    checked: Checked,
+}
+
+/// How long `--sandbox` waits for everything to be final when `--wait` says nothing: its database is gone afterwards.
+const SANDBOX_WAIT: Duration = Duration::from_secs(30);
+
+/// Runs the command. Nothing is opened or made before the whole file has been read.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    if !args.sandbox {
-        let engine = if args.dry_run || args.validate_only { None } else { Some(context.engine()?) };
-        return upload(args, context, engine.as_ref()).await;
+    let file = inspect(args, context)?;
+    if let Some(fault) = &file.checked.fault {
+        let text = format!("{}{}: the file cannot be used as it is; nothing was sent", file.checked.text(), fault.code);
+        return Ok(Report::ok(text, summary_json(&file.checked, None)).exit(Exit::Usage));
     }
-    let folder = tempfile::tempdir()?;
-    let sandbox = Sandbox::start(SandboxOptions::default()).await?;
-    context.out.note("sandbox: nothing leaves this machine; a database of its own is used and thrown away");
-    let google = adsengineer_core::destination::google::GoogleSettings {
-        data_manager_url: sandbox.url(),
-        token_url: sandbox.token_url(),
-        timeout: context.global.timeout,
-    };
-    let engine = context.engine_at(&folder.path().join("sandbox.db"), google)?;
-    let target = target::Given { credentials: Some(sandbox.credentials_json().into()), ..target::Given::of(args) };
-    let report = upload_to(args, context, Some(&engine), &target).await;
-    drop(engine);
-    sandbox.shutdown().await;
-    report
-}
-
-async fn upload(args: &Args, context: &Context, engine: Option<&Engine>) -> Result<Report, CliError> {
+    if args.sandbox {
+        return sandboxed(args, context, &file).await;
+    }
     let given = target::Given::of(args);
-    upload_to(args, context, engine, &given).await
+    if args.dry_run || args.validate_only {
+        return unstored(args, context, &file, &given, None).await;
+    }
+    deliver(args, context, &file, &given, &context.engine()?).await
 }
 
-async fn upload_to(args: &Args, context: &Context, engine: Option<&Engine>, given: &target::Given<'_>) -> Result<Report, CliError> {
+fn inspect(args: &Args, context: &Context) -> Result<Inspected, CliError> {
     let input = Input::open(&args.file)?;
     let options = args.import.options(context, args.default_action())?;
     let file_context = FileContext { org: context.org()?, now: context.clock().now() };
     let mut checked = Checked::default();
     check::read_all(&input, &options, &file_context, &mut checked, &mut None)?;
-    if let Some(fault) = &checked.fault {
-        let text = format!("{}{}: the file cannot be used as it is; nothing was sent", checked.text(), fault.code);
-        return Ok(Report::ok(text, summary_json(&checked, None)).exit(Exit::Usage));
-    }
+    Ok(Inspected { input, options, context: file_context, checked })
+}
+
+async fn sandboxed(args: &Args, context: &Context, file: &Inspected) -> Result<Report, CliError> {
+    let folder = tempfile::tempdir()?;
+    let sandbox = Sandbox::start(SandboxOptions::default()).await?;
+    context.out.note("sandbox: nothing leaves this machine; a database of its own is used and thrown away");
+    let engine = context.engine_on(&folder.path().join("sandbox.db"), &sandbox)?;
+    let given = target::Given { credentials: Some(sandbox.credentials_json().into()), ..target::Given::of(args) };
+    let report = if args.validate_only {
+        unstored(args, context, file, &given, Some(&engine)).await
+    } else {
+        deliver(args, context, file, &given, &engine).await
+    };
+    drop(engine);
+    sandbox.shutdown().await;
+    report
+}
+
+/// `--dry-run` and `--validate-only`.
+async fn unstored(
+    args: &Args,
+    context: &Context,
+    file: &Inspected,
+    given: &target::Given<'_>,
+    engine: Option<&Engine>,
+) -> Result<Report, CliError> {
     let mut target = target::resolve(given, context, engine, args.dry_run).await?;
-    if args.dry_run || args.validate_only {
-        let door = if args.validate_only { Some(target::door(given, context, engine, &target).await?) } else { None };
-        return dry_run::run(args, context, &input, &options, &file_context, &mut target, door).await;
-    }
-    let Some(engine) = engine else { return Err(CliError::usage("no database")) };
+    let door = if args.validate_only { Some(target::door(given, context, engine, &target).await?) } else { None };
+    dry_run::run(args, context, &file.input, &file.options, &file.context, &mut target, door).await
+}
+
+async fn deliver(args: &Args, context: &Context, file: &Inspected, given: &target::Given<'_>, engine: &Engine) -> Result<Report, CliError> {
+    let mut target = target::resolve(given, context, Some(engine), false).await?;
     let caller = context.caller()?;
     let stop = running::stop_signal();
     engine.release(&caller, &target.destination).await?;
     let mut rejects = RejectsFile::new(args.rejects.as_ref());
-    let proof = args.import.default_consent.map(|answer| consent_proof(&input, answer.as_str(), context));
-    let job =
-        rows::Job { input: &input, options: &options, context: &file_context, restate: args.restate, proof, total: checked.summary.rows };
+    let proof = args.import.default_consent.map(|answer| consent_proof(&file.input, answer.as_str(), context));
+    let job = rows::Job {
+        input: &file.input,
+        options: &file.options,
+        context: &file.context,
+        restate: args.restate,
+        proof,
+        total: file.checked.summary.rows,
+    };
     let accepted = rows::accept(&job, engine, &caller, &mut target, context, &mut rejects, &stop).await?;
     rejects.map(RejectsFile::finish).transpose()?;
-    let report =
-        running::work(context, engine, vec![target.destination.id], running::goal(args.wait, false, engine), accepted.new, stop.clone())
-            .await?;
+    let report = running::work(
+        context,
+        engine,
+        vec![target.destination.id],
+        running::goal(args.wait.or(args.sandbox.then_some(SANDBOX_WAIT)), false, engine),
+        accepted.new,
+        stop.clone(),
+    )
+    .await?;
     let exit = running::exit(&report, accepted.checked.summary.refused > 0, *stop.borrow());
     let mut json = summary_json(&accepted.checked, Some(&accepted));
     json["delivery"] = running::to_json(&report);

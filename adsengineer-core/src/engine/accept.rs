@@ -76,12 +76,13 @@ pub enum Refusal {
 impl Engine {
     /// Captures a batch and makes a delivery of each conversion to each of `destinations`; what became of each, in order.
     ///
-    /// Every action must be known to every destination; ask [`deliveries_for`] first.
+    /// Nothing of the batch is captured if a destination does not know the action of one of its conversions.
     pub async fn accept(&self, caller: &Caller, batch: Batch, destinations: &[StoredDestination]) -> Result<Vec<Captured>, EngineError> {
         require(caller, Role::Member)?;
         let org = caller.org();
         let now_ms = self.clock.now_ms();
-        let conversions = batch.incoming.iter().map(|incoming| self.new_conversion(org, incoming, destinations, now_ms)).collect();
+        let conversions =
+            batch.incoming.iter().map(|incoming| self.new_conversion(org, incoming, destinations, now_ms)).collect::<Result<_, _>>()?;
         let intake = Intake {
             org: org.clone(),
             now_ms,
@@ -99,8 +100,14 @@ impl Engine {
         }
     }
 
-    fn new_conversion(&self, org: &OrgId, incoming: &Incoming, destinations: &[StoredDestination], now_ms: i64) -> NewConversion {
-        match incoming {
+    fn new_conversion(
+        &self,
+        org: &OrgId,
+        incoming: &Incoming,
+        destinations: &[StoredDestination],
+        now_ms: i64,
+    ) -> Result<NewConversion, Refusal> {
+        Ok(match incoming {
             Incoming::Conversion(conversion, key) => {
                 let subject = Subject { action: &conversion.action, key, order_id: conversion.order_id.as_ref() };
                 NewConversion {
@@ -114,7 +121,7 @@ impl Engine {
                     identifiers: self.sealed_identifiers(org, &conversion.identifiers),
                     persons: self.person_keys(org, &conversion.identifiers, conversion.click_id.as_ref()),
                     adjustment: None,
-                    deliveries: deliveries(&subject, destinations, now_ms),
+                    deliveries: deliveries(&subject, destinations, now_ms)?,
                 }
             }
             Incoming::Adjustment { key, action, at, value } => NewConversion {
@@ -130,7 +137,7 @@ impl Engine {
                 adjustment: Some(Adjust { at: *at, retract: value.is_none() }),
                 deliveries: Vec::new(),
             },
-        }
+        })
     }
 
     fn sealed_identifiers(&self, org: &OrgId, identifiers: &Identifiers) -> Option<Box<[u8]>> {
@@ -157,22 +164,15 @@ struct Subject<'a> {
     order_id: Option<&'a OrderId>,
 }
 
-fn deliveries(subject: &Subject<'_>, destinations: &[StoredDestination], now_ms: i64) -> Vec<NewDelivery> {
+fn deliveries(subject: &Subject<'_>, destinations: &[StoredDestination], now_ms: i64) -> Result<Vec<NewDelivery>, Refusal> {
     let one = |destination: &StoredDestination| {
-        let action_id = destination.spec.action_id(subject.action)?;
+        let unknown = || Refusal::UnknownAction { destination: destination.name.clone(), action: subject.action.into() };
+        let action_id = destination.spec.action_id(subject.action).ok_or_else(unknown)?;
         let (transaction_id, is_own) = transaction_id(&destination.spec, subject.order_id, subject.key);
         let owned = is_own.then(|| owner_key(&destination.spec, action_id, &transaction_id));
-        Some(NewDelivery { destination: destination.id, action_id: action_id.into(), transaction_id, owned, due_ms: now_ms })
+        Ok(NewDelivery { destination: destination.id, action_id: action_id.into(), transaction_id, owned, due_ms: now_ms })
     };
-    destinations.iter().filter_map(one).collect()
-}
-
-/// Whether `action` can go to every one of `destinations`.
-pub fn deliveries_for(action: &Arc<str>, destinations: &[StoredDestination]) -> Result<(), Refusal> {
-    match destinations.iter().find(|d| d.spec.action_id(action).is_none()) {
-        Some(destination) => Err(Refusal::UnknownAction { destination: destination.name.clone(), action: action.clone() }),
-        None => Ok(()),
-    }
+    destinations.iter().map(one).collect()
 }
 
 /// The transaction id, and whether it is the user's own: the order id with the destination's prefix, else the natural key.

@@ -114,10 +114,7 @@ impl Connector for GoogleConnector {
 
 /// Why a destination cannot be reached, as a finding.
 pub(super) fn finding(outcome: &Outcome) -> CheckFinding {
-    let why = match outcome {
-        Outcome::Hold(_, why) | Outcome::Retry { why, .. } | Outcome::Unknown(why) => why.clone(),
-        _ => Why::new("UNREACHABLE", "the destination cannot be used"),
-    };
+    let why = outcome.why().cloned().unwrap_or_else(|| Why::new("UNREACHABLE", "the destination cannot be used"));
     CheckFinding {
         code: why.code.to_string(),
         blocking: true,

@@ -28,16 +28,6 @@ impl Engine {
         self.destination(caller, name).await
     }
 
-    /// Removes a destination's stored credentials.
-    pub async fn remove_credentials(&self, caller: &Caller, name: &str) -> Result<(), EngineError> {
-        require(caller, Role::Admin)?;
-        let StoredDestination { org, name, spec, .. } = self.destination(caller, name).await?;
-        let put = PutDestination { org, name, spec, credentials: CredentialsChange::Remove, now_ms: self.clock.now_ms() };
-        self.write(Write::PutDestination(put)).await?;
-        self.connector.forget();
-        Ok(())
-    }
-
     /// Removes a destination; its open deliveries become suppressed. Returns how many.
     pub async fn remove_destination(&self, caller: &Caller, name: &str) -> Result<u64, EngineError> {
         require(caller, Role::Admin)?;
@@ -71,13 +61,6 @@ impl Engine {
             Ok(door) => door.check().await,
             Err(outcome) => vec![connect::finding(&outcome)],
         }
-    }
-
-    /// The stored credentials of a destination, opened; only for showing what kind they are.
-    pub fn credentials(&self, destination: &StoredDestination) -> Result<Option<Secret<String>>, EngineError> {
-        let Some(sealed) = &destination.credentials else { return Ok(None) };
-        let plain = self.opened(sealed, &destination.org)?;
-        Ok(Some(Secret::new(String::from_utf8_lossy(&plain).into_owned())))
     }
 }
 

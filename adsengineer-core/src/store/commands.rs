@@ -266,17 +266,13 @@ pub struct Begin {
     pub body_hash: [u8; 32],
     /// When, in Unix milliseconds.
     pub now_ms: i64,
-    /// The platform quota to take one request from.
-    pub quota: Arc<str>,
-    /// What the quota allows; empty: everything.
-    pub limits: Vec<Quota>,
 }
 
 /// What [`Write::Begin`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// Recorded; to be sent not before this time, in Unix milliseconds.
-    Upload(UploadId, i64),
+    /// Recorded.
+    Upload(UploadId),
     /// Nothing was recorded: these rows were suppressed, superseded or claimed by another in the meantime.
     Lost(Vec<DeliveryId>),
 }

@@ -44,7 +44,7 @@ impl Shared {
             upload,
             request_id: answer.request_id.clone(),
             poll_at_ms: (pending && answer.request_id.is_some()).then(|| now_ms.saturating_add(millis(self.settings.poll_first))),
-            why: why_of(&answer.default).cloned(),
+            why: answer.default.why().cloned(),
         };
         let breaker = self.breaker_after(destination, answer.healthy);
         let paused = answer.pause.map(|pause| now_ms.saturating_add(millis(pause)));
@@ -158,22 +158,8 @@ pub(super) fn wide_holds(settled: &[Settled]) -> Vec<(HoldScope, Why)> {
     holds
 }
 
-fn why_of(outcome: &Outcome) -> Option<&Why> {
-    match outcome {
-        Outcome::Accepted | Outcome::Pending => None,
-        Outcome::Duplicate(why)
-        | Outcome::Rejected(why)
-        | Outcome::Retry { why, .. }
-        | Outcome::Later { why, .. }
-        | Outcome::Hold(_, why)
-        | Outcome::Unknown(why)
-        | Outcome::Unclear(why)
-        | Outcome::Unlocated(why) => Some(why),
-    }
-}
-
 /// Why no row has a verdict of its own: the reasons and how many rows have each.
 pub(super) fn describe(counts: &[(u64, Outcome)]) -> Why {
-    let text: Vec<String> = counts.iter().filter_map(|(n, outcome)| why_of(outcome).map(|why| format!("{n} {}", why.code))).collect();
+    let text: Vec<String> = counts.iter().filter_map(|(n, outcome)| outcome.why().map(|why| format!("{n} {}", why.code))).collect();
     Why::new("VERDICT_NOT_BY_ROW", &format!("the platform does not say which rows: {}", text.join(", ")))
 }

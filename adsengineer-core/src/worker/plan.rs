@@ -9,7 +9,7 @@ use crate::{
     delivery::{Next, Progress, State, millis},
     destination::{Event, Limits},
     outcome::{HoldScope, Why},
-    store::{Claimed, Hold, StoredDestination},
+    store::{Claimed, StoredDestination},
     worker::Connector,
 };
 
@@ -129,11 +129,6 @@ pub(super) fn progress(row: &Claimed, limits: &Limits) -> Progress {
     }
 }
 
-/// The hold of a whole destination as the state of one of its rows.
-pub(super) fn held(hold: &Hold) -> (HoldScope, Why) {
-    (hold.scope, hold.why.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -198,7 +193,7 @@ mod tests {
     }
 
     fn limits(batch: usize) -> Limits {
-        Limits { batch, concurrency: 1, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) }
+        Limits { batch, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) }
     }
 
     /// Ids by batch, and the rows not sent: state, code and how much is held.
@@ -237,7 +232,7 @@ mod tests {
     #[test]
     fn rows_of_a_held_action_are_held_and_others_go() {
         let mut place = place();
-        let hold = Hold { scope: HoldScope::Action, why: Why::new("NO_SUCH_ACTION", ""), since_ms: NOW };
+        let hold = crate::store::Hold { scope: HoldScope::Action, why: Why::new("NO_SUCH_ACTION", ""), since_ms: NOW };
         place.health.held_actions.insert("77".into(), hold);
         let other = Claimed { action_id: "78".into(), ..row(2, "b") };
         let (batches, unsent) = planned(&place, vec![row(1, "a"), other], 10);

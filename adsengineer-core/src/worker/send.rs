@@ -26,8 +26,7 @@ impl Shared {
     /// Takes one batch of rows of `destination` through a request.
     pub(super) async fn serve(self: &Arc<Self>, destination: &StoredDestination) -> Result<(), StoreError> {
         if let Some(hold) = &destination.health.hold {
-            let (scope, why) = plan::held(hold);
-            return self.hold(destination, None, scope, why).await;
+            return self.hold(destination, None, hold.scope, hold.why.clone()).await;
         }
         let door = match self.connector.connect(destination).await {
             Ok(door) => door,
@@ -92,11 +91,9 @@ impl Shared {
                 rows: batch.rows.iter().map(|row| row.id).zip(rendered.event_hashes.iter().copied()).collect(),
                 body_hash: sha(&rendered.body),
                 now_ms: self.now_ms(),
-                quota: "none".into(),
-                limits: Vec::new(),
             };
             match self.one(Write::Begin(begin)).await? {
-                Done::Begun(Begun::Upload(upload, _)) => {
+                Done::Begun(Begun::Upload(upload)) => {
                     // It took too long to record, so that there is no time left: the rows come back when the lease ends.
                     let Some(answer) = self.send(door, &rendered, batch.rows.len(), lease).await else { return Ok(false) };
                     self.progress.send_modify(|p| p.sent += batch.rows.len() as u64);
@@ -240,11 +237,8 @@ impl Shared {
     /// The token or the connection cannot be had just now: nothing was claimed, the destination waits.
     async fn unreachable(&self, destination: &StoredDestination, outcome: &Outcome) -> Result<(), StoreError> {
         let now_ms = self.now_ms();
-        let (after, why) = match outcome {
-            Outcome::Retry { after, why, .. } => (*after, why.clone()),
-            Outcome::Unknown(why) | Outcome::Rejected(why) | Outcome::Unclear(why) => (None, why.clone()),
-            _ => (None, Why::new("UNREACHABLE", "the destination cannot be used now")),
-        };
+        let after = if let Outcome::Retry { after, .. } = outcome { *after } else { None };
+        let why = outcome.why().cloned().unwrap_or_else(|| Why::new("UNREACHABLE", "the destination cannot be used now"));
         let wait = self.settings.policy.backoff.wait(1, after, self.random()).max(Duration::from_millis(20));
         self.pause(destination, now_ms.saturating_add(millis(wait)), Some(why)).await
     }

@@ -43,7 +43,6 @@ const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
 pub const KEYS: &[Key] = &[
     key("database_url", None, Kind::DatabaseUrl, "sqlite://path; default: a file in the data folder"),
     key("org", Some("default"), Kind::Org, "organization of local commands"),
-    key("profile", None, Kind::Text, "profile of the command line"),
     key("environment", None, Kind::OneOf(&["development", "staging", "production"]), "development may make its own keys"),
     secret("encryption_key", Kind::Key32, "base64, 32 bytes; `adsengineer key generate` prints one"),
     secret("encryption_previous_keys", Kind::Text, "keys that may still open old rows, separated by commas"),

@@ -120,18 +120,10 @@ impl Requests<'_> {
             let own: std::collections::HashMap<usize, &Outcome> = answer.rows.iter().map(|(i, outcome)| (*i, outcome)).collect();
             for (i, row) in rows.iter().enumerate() {
                 let outcome = own.get(&i).copied().unwrap_or(&answer.default);
-                match outcome {
-                    Outcome::Accepted | Outcome::Pending => {}
-                    // The rest of a request with bad rows is fine.
-                    Outcome::Retry { counts: false, .. } if !own.is_empty() && !own.contains_key(&i) => {}
-                    Outcome::Duplicate(why)
-                    | Outcome::Rejected(why)
-                    | Outcome::Retry { why, .. }
-                    | Outcome::Later { why, .. }
-                    | Outcome::Hold(_, why)
-                    | Outcome::Unknown(why)
-                    | Outcome::Unclear(why)
-                    | Outcome::Unlocated(why) => self.refused.push((*row, why.clone())),
+                // The rest of a request with bad rows is fine.
+                let spared = !own.is_empty() && !own.contains_key(&i) && matches!(outcome, Outcome::Retry { counts: false, .. });
+                if let Some(why) = outcome.why().filter(|_| !spared) {
+                    self.refused.push((*row, why.clone()));
                 }
             }
         } else {

@@ -161,7 +161,7 @@ impl CallError {
 impl Destination for GoogleDestination {
     /// Sources: Data Manager API "Limits and quotas" and "Best practices"; click ids are kept 90 days; a transaction id is matched for good.
     fn limits(&self) -> Limits {
-        Limits { batch: render::MAX_EVENTS, concurrency: 10, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) }
+        Limits { batch: render::MAX_EVENTS, dedupe_window: None, event_window: Duration::from_secs(90 * 86_400) }
     }
 
     fn render(&self, action_id: &str, events: &[Event], validate_only: bool) -> Rendered {

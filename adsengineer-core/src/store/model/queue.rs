@@ -4,7 +4,6 @@ use super::{Agenda, Claimed, Lease, PendingUpload, WorkerId, World};
 use crate::{
     delivery::State,
     id::{DeliveryId, DestinationId, UploadId},
-    rate_limit,
     store::{Begin, Begun, PREDECESSOR_WAIT_MS, PendingRow, StoreError, UploadResult, answer_lost},
 };
 
@@ -84,13 +83,12 @@ impl World {
         if !lost.is_empty() {
             return Ok(Begun::Lost(lost));
         }
-        let at_ms = rate_limit::reserve(&begin.limits, self.quotas.entry(begin.quota.clone()).or_default(), begin.now_ms);
         let upload = UploadId(self.next_id(begin.now_ms));
         let mut round = 0;
         for (id, hash) in &begin.rows {
             if let Some(row) = self.deliveries.get_mut(id) {
                 row.upload = Some(upload);
-                row.first_sent_ms.get_or_insert(at_ms);
+                row.first_sent_ms.get_or_insert(begin.now_ms);
                 row.event_hash.get_or_insert(*hash);
                 round = row.round;
             }
@@ -99,9 +97,11 @@ impl World {
         let result = UploadResult { upload, request_id: None, poll_at_ms: None, why: None };
         let rows = begin.rows.iter().map(|(id, _)| *id).collect();
         let (destination, action_id) = (begin.destination, begin.action_id.clone());
-        self.uploads
-            .insert(upload, super::Upload { org, destination, action_id, rows, sent_ms: at_ms, answered: false, round, polls: 0, result });
-        Ok(Begun::Upload(upload, at_ms))
+        self.uploads.insert(
+            upload,
+            super::Upload { org, destination, action_id, rows, sent_ms: begin.now_ms, answered: false, round, polls: 0, result },
+        );
+        Ok(Begun::Upload(upload))
     }
 
     pub(super) fn claim_polls(&mut self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Vec<PendingUpload> {

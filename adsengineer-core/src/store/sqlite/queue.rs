@@ -132,20 +132,19 @@ pub(super) fn begin(tx: &mut Tx<'_>, begin: &Begin) -> Result<Begun, StoreError>
     if !lost.is_empty() {
         return Ok(Begun::Lost(lost));
     }
-    let at_ms = reserve(tx, &begin.quota, &begin.limits, begin.now_ms)?;
     let upload = UploadId(tx.next_id(begin.now_ms));
     let mut update = tx.conn.prepare_cached(
         "UPDATE deliveries SET upload = ?2, first_sent_ms = COALESCE(first_sent_ms, ?3), event_hash = COALESCE(event_hash, ?4) WHERE id = ?1",
     )?;
     for (id, hash) in &begin.rows {
-        update.execute(params![id.0, upload.0, at_ms, hash.cast_signed()])?;
+        update.execute(params![id.0, upload.0, begin.now_ms, hash.cast_signed()])?;
     }
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO uploads (id, destination, action_id, body_hash, rows, sent_ms, round) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let rows = ids_blob(begin.rows.iter().map(|(id, _)| *id));
-    insert.execute(params![upload.0, begin.destination.0, &*begin.action_id, begin.body_hash, rows, at_ms, round])?;
-    Ok(Begun::Upload(upload, at_ms))
+    insert.execute(params![upload.0, begin.destination.0, &*begin.action_id, begin.body_hash, rows, begin.now_ms, round])?;
+    Ok(Begun::Upload(upload))
 }
 
 /// Rows that are not the claim's any more, and how often the batch was split.
