@@ -7,6 +7,8 @@
 
 #[path = "simulation/checks.rs"]
 mod checks;
+#[path = "support/forward.rs"]
+mod forward;
 #[path = "simulation/people.rs"]
 mod people;
 #[path = "simulation/planted.rs"]

@@ -9,6 +9,8 @@ mod accepting;
 mod differential;
 #[path = "store/fixture.rs"]
 mod fixture;
+#[path = "store/people.rs"]
+mod people;
 #[path = "store/queueing.rs"]
 mod queueing;
 #[path = "store/showing.rs"]
@@ -63,6 +65,20 @@ conformance! {
         an_account_with_deliveries_stays,
         a_quota_is_shared,
         one_failing_command_leaves_its_neighbours_alone,
+    }
+    people::{
+        a_lead_is_stored_with_its_status_score_and_content_and_counted,
+        a_sites_own_id_names_one_lead_and_a_batch_that_is_not_as_expected_stores_nothing,
+        an_update_needs_the_change_it_was_computed_from,
+        leads_are_listed_by_change_in_both_directions_page_by_page,
+        consent_is_only_ever_added_to_and_stays_when_the_lead_is_deleted,
+        a_lead_and_its_conversions_are_stored_together_or_not_at_all,
+        a_request_with_a_key_is_done_once_for_a_day_and_another_body_is_told,
+        a_request_that_did_nothing_does_not_take_its_key,
+        the_audit_log_says_who_and_one_entry_counts_many_leads_of_a_commit,
+        rules_are_replaced_listed_and_removed,
+        revoked_tokens_are_read_in_order_until_they_cannot_be_valid_anyway,
+        a_replay_goes_on_until_it_is_stopped_or_finished,
     }
     showing::{
         pages_follow_each_other_in_both_directions,

@@ -7,6 +7,8 @@
 mod abreast;
 #[path = "worker/flaky.rs"]
 mod flaky;
+#[path = "support/forward.rs"]
+mod forward;
 #[path = "worker/sharing.rs"]
 mod sharing;
 #[path = "worker/stand.rs"]

@@ -20,10 +20,24 @@ pub struct Entry {
     pub object: String,
     /// How many rows.
     pub count: u64,
+    /// Who did it, where it was done on somebody's behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Anything else, for example a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
+
+impl Entry {
+    /// Whether `next` only goes on with this act: more leads of the same organization by the same caller.
+    pub(crate) fn merges(&self, next: &Self) -> bool {
+        self.action == LEADS_STORED
+            && (&self.action, &self.org, &self.by, &self.detail) == (&next.action, &next.org, &next.by, &next.detail)
+    }
+}
+
+/// Leads were stored; the object is the first of them.
+pub(crate) const LEADS_STORED: &str = "leads.stored";
 
 /// A link of a writer's chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,6 +111,8 @@ pub fn entry_hash(entry: &Entry) -> [u8; 32] {
     field(entry.action.as_bytes());
     field(entry.object.as_bytes());
     field(&entry.count.to_be_bytes());
+    field(&[u8::from(entry.by.is_some())]);
+    field(entry.by.as_deref().unwrap_or_default().as_bytes());
     field(&[u8::from(entry.detail.is_some())]);
     field(entry.detail.as_deref().unwrap_or_default().as_bytes());
     hash.finalize().into()
@@ -190,7 +206,7 @@ mod tests {
     }
 
     fn entry(org: &str, count: u64) -> Entry {
-        Entry { org: org.into(), action: "conversions.accepted".into(), object: "int_1".into(), count, detail: None }
+        Entry { org: org.into(), action: "conversions.accepted".into(), object: "int_1".into(), count, by: None, detail: None }
     }
 
     /// Two writers, three links.

@@ -57,6 +57,11 @@ macro_rules! ids {
         pub struct $name(pub i64);
 
         impl $name {
+            /// The smallest id that something created at `ms` (Unix milliseconds) can have.
+            pub fn from_millis(ms: i64) -> Self {
+                Self(ms.saturating_sub(EPOCH_MS).clamp(0, i64::MAX >> COUNTER_BITS) << COUNTER_BITS)
+            }
+
             /// When the thing was created, to the millisecond.
             pub fn created_at(self) -> Timestamp {
                 Timestamp::from_millisecond((self.0 >> COUNTER_BITS) + EPOCH_MS).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -105,6 +110,12 @@ ids! {
     DestinationId = "dst_";
     /// One accepted batch of incoming rows.
     IntakeId = "int_";
+    /// A lead: a person's enquiry.
+    LeadId = "lead_";
+    /// A place in the sequence of changes: where the next page of a list starts.
+    ChangeId = "chg_";
+    /// A replay of dead letters.
+    ReplayId = "rpl_";
 }
 
 #[cfg(test)]

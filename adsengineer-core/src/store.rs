@@ -5,7 +5,9 @@
 
 mod commands;
 mod decisions;
+mod leads;
 pub mod model;
+mod remembered;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod views;
@@ -13,11 +15,12 @@ mod views;
 use async_trait::async_trait;
 
 use crate::{
-    id::{ConversionId, DeliveryId, DestinationId},
+    id::{ConversionId, DeliveryId, DestinationId, LeadId, ReplayId},
     org::OrgId,
 };
 pub use commands::*;
 pub(crate) use decisions::*;
+pub use leads::*;
 pub use views::*;
 
 /// Why a store could not do something.
@@ -47,12 +50,16 @@ pub enum StoreError {
     Conflict(String),
 }
 
-/// Everything kept for tenants.
+/// Everything kept: what changes it, what shows it, and the queue.
 #[async_trait]
-pub trait Store: Queue {
+pub trait Store: Reads + Queue {
     /// Runs `commands` in one transaction, in order; each has its own result, and none fails for another's sake.
     async fn write(&self, commands: Vec<Write>) -> Vec<Result<Done, StoreError>>;
+}
 
+/// What is kept for tenants; each read names whose.
+#[async_trait]
+pub trait Reads: Send + Sync {
     /// The organization's destinations by name.
     async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError>;
 
@@ -80,6 +87,24 @@ pub trait Store: Queue {
     /// The audit links from `after` on, oldest first.
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<crate::audit::Link>, StoreError>;
 
+    /// One lead.
+    async fn lead(&self, org: &OrgId, id: LeadId) -> Result<Option<StoredLead>, StoreError>;
+
+    /// Leads in the order of their latest changes; the cursor is a [`ChangeId`](crate::id::ChangeId).
+    async fn leads(&self, org: &OrgId, query: &LeadQuery) -> Result<Page<StoredLead>, StoreError>;
+
+    /// What a lead's person agreed to, oldest record first; also of a lead that was deleted.
+    async fn lead_consents(&self, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, StoreError>;
+
+    /// How many leads there were.
+    async fn lead_counts(&self, org: &OrgId) -> Result<LeadCounts, StoreError>;
+
+    /// The organization's rules by name.
+    async fn rules(&self, org: &OrgId) -> Result<Vec<StoredRule>, StoreError>;
+
+    /// A replay.
+    async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError>;
+
     /// Names of organizations that have anything.
     async fn organizations(&self) -> Result<Vec<OrgId>, StoreError>;
 }
@@ -105,6 +130,12 @@ pub trait Queue: Send + Sync {
     /// Frees what leases that have run out, or workers that are gone, had claimed: unsent rows are queued again,
     /// sent ones without an answer become unknown and due. Returns how many rows.
     async fn recover(&self, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError>;
+
+    /// Tokens revoked after `after` in the order of revocations, those that can still be valid.
+    async fn revoked_tokens(&self, after: i64, now_ms: i64) -> Result<Vec<RevokedToken>, StoreError>;
+
+    /// Replays that are running.
+    async fn running_replays(&self) -> Result<Vec<Replay>, StoreError>;
 
     /// Workers that hold claims.
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError>;

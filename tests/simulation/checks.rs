@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use adsengineer_core::{
     delivery::State,
-    store::{ConversionQuery, ConversionView, DeliveryView, Store},
+    store::{ConversionQuery, ConversionView, DeliveryView, Reads},
 };
 
 use crate::{

@@ -14,7 +14,7 @@ use adsengineer_core::{
     org::OrgId,
     outcome::{HoldScope, Why},
     store::{
-        Captured, CredentialsChange, DeadLetterQuery, Done, Intake, NewConversion, NewDelivery, PersonKey, PutDestination, Repair,
+        Captured, CredentialsChange, DeadLetterQuery, Done, Intake, NewConversion, NewDelivery, PersonKey, PutDestination, Reads, Repair,
         RepairAction, Store, Write,
     },
 };

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use adsengineer_core::{
-    audit::Link,
-    id::{ConversionId, DeliveryId, DestinationId, UploadId},
-    org::OrgId,
+    id::{DestinationId, UploadId},
     store::{
-        Agenda, Begin, Begun, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Guard, Lease,
-        Page, PendingUpload, Queue, Reconciliation, Settle, Settled, Store, StoreError, StoredDestination, UploadView, WorkerId, Write,
-        model::ModelStore,
+        Agenda, Begin, Begun, Claimed, Done, Guard, Lease, PendingUpload, Queue, Replay, RevokedToken, Settle, Settled, Store, StoreError,
+        WorkerId, Write, model::ModelStore,
     },
 };
 use async_trait::async_trait;
@@ -164,6 +161,14 @@ impl Queue for Faulty {
         Ok(rows)
     }
 
+    async fn revoked_tokens(&self, after: i64, now_ms: i64) -> Result<Vec<RevokedToken>, StoreError> {
+        self.inner.revoked_tokens(after, now_ms).await
+    }
+
+    async fn running_replays(&self) -> Result<Vec<Replay>, StoreError> {
+        self.inner.running_replays().await
+    }
+
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {
         self.inner.workers().await
     }
@@ -185,44 +190,6 @@ impl Store for Faulty {
         }
         results
     }
-
-    async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
-        self.inner.destinations(org).await
-    }
-
-    async fn conversions(&self, org: &OrgId, query: &ConversionQuery) -> Result<Page<ConversionView>, StoreError> {
-        self.inner.conversions(org, query).await
-    }
-
-    async fn conversion(&self, org: &OrgId, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
-        self.inner.conversion(org, id).await
-    }
-
-    async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
-        self.inner.conversion_of(org, id).await
-    }
-
-    async fn dead_letters(&self, org: &OrgId, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, StoreError> {
-        self.inner.dead_letters(org, query).await
-    }
-
-    async fn status(&self, org: &OrgId, now_ms: i64) -> Result<Vec<DestinationStatus>, StoreError> {
-        self.inner.status(org, now_ms).await
-    }
-
-    async fn reconciliation(&self, org: &OrgId) -> Result<Reconciliation, StoreError> {
-        self.inner.reconciliation(org).await
-    }
-
-    async fn uploads(&self, org: &OrgId, limit: usize) -> Result<Vec<UploadView>, StoreError> {
-        self.inner.uploads(org, limit).await
-    }
-
-    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
-        self.inner.audit(after, limit).await
-    }
-
-    async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
-        self.inner.organizations().await
-    }
 }
+
+crate::forward_reads!(Faulty);

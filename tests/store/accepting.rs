@@ -41,7 +41,7 @@ pub async fn other_content_is_reported_and_changes_nothing(f: Fixture) {
     let dearer = NewConversion { value: money("20"), ..f.sale("1") };
     let later = NewConversion { occurred_at: NOW / 1000, ..f.sale("1") };
     let captured = f.accept(vec![dearer, later]).await;
-    let different = |field| Captured::Different { conversion: id, value: money("10"), field };
+    let different = |field: &'static str| Captured::Different { conversion: id, value: money("10"), field: field.into() };
     assert_eq!(captured, [different("value"), different("occurred_at")]);
     assert_eq!(value_of(&f, id).await.as_deref(), Some("10.00"));
 }

@@ -9,13 +9,10 @@ use std::{
 };
 
 use adsengineer_core::{
-    audit::Link,
     delivery::State,
-    id::{ConversionId, DeliveryId, DestinationId},
-    org::OrgId,
+    id::DestinationId,
     store::{
-        Agenda, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Lease, Page, PendingUpload,
-        Queue, Reconciliation, Store, StoreError, StoredDestination, UploadView, WorkerId, Write, model::ModelStore,
+        Agenda, Claimed, Done, Lease, PendingUpload, Queue, Replay, RevokedToken, Store, StoreError, WorkerId, Write, model::ModelStore,
     },
     worker::Goal,
 };
@@ -55,6 +52,14 @@ impl Queue for Flaky {
         self.inner.recover(gone, now_ms).await
     }
 
+    async fn revoked_tokens(&self, after: i64, now_ms: i64) -> Result<Vec<RevokedToken>, StoreError> {
+        self.inner.revoked_tokens(after, now_ms).await
+    }
+
+    async fn running_replays(&self) -> Result<Vec<Replay>, StoreError> {
+        self.inner.running_replays().await
+    }
+
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {
         self.inner.workers().await
     }
@@ -70,47 +75,9 @@ impl Store for Flaky {
         let results = self.inner.write(commands).await;
         if refused { results.iter().map(|_| Err(StoreError::Unavailable("cut off".to_owned()))).collect() } else { results }
     }
-
-    async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
-        self.inner.destinations(org).await
-    }
-
-    async fn conversions(&self, org: &OrgId, query: &ConversionQuery) -> Result<Page<ConversionView>, StoreError> {
-        self.inner.conversions(org, query).await
-    }
-
-    async fn conversion(&self, org: &OrgId, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
-        self.inner.conversion(org, id).await
-    }
-
-    async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
-        self.inner.conversion_of(org, id).await
-    }
-
-    async fn dead_letters(&self, org: &OrgId, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, StoreError> {
-        self.inner.dead_letters(org, query).await
-    }
-
-    async fn status(&self, org: &OrgId, now_ms: i64) -> Result<Vec<DestinationStatus>, StoreError> {
-        self.inner.status(org, now_ms).await
-    }
-
-    async fn reconciliation(&self, org: &OrgId) -> Result<Reconciliation, StoreError> {
-        self.inner.reconciliation(org).await
-    }
-
-    async fn uploads(&self, org: &OrgId, limit: usize) -> Result<Vec<UploadView>, StoreError> {
-        self.inner.uploads(org, limit).await
-    }
-
-    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
-        self.inner.audit(after, limit).await
-    }
-
-    async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
-        self.inner.organizations().await
-    }
 }
+
+crate::forward_reads!(Flaky);
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_not_lost_to_a_store_that_is_busy_for_some_seconds() {

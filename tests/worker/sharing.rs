@@ -7,7 +7,7 @@ use adsengineer_core::{
     destination::{Answer, Verdict},
     outcome::{HoldScope, Outcome},
     rate_limit::Quota,
-    store::{NewConversion, NewDelivery, Store},
+    store::{NewConversion, NewDelivery, Reads},
     worker::Goal,
 };
 use tokio::sync::watch;

@@ -17,8 +17,8 @@ use adsengineer_core::{
     org::OrgId,
     outcome::{Outcome, Why},
     store::{
-        ConversionQuery, CredentialsChange, Done, Intake, NewConversion, NewDelivery, PersonKey, PutDestination, Store, StoredDestination,
-        WorkerId, Write, model::ModelStore,
+        ConversionQuery, CredentialsChange, Done, Intake, NewConversion, NewDelivery, PersonKey, PutDestination, Reads, Store,
+        StoredDestination, WorkerId, Write, model::ModelStore,
     },
     worker::{Connector, Goal, Liveness, RunReport, Worker, WorkerSettings},
 };

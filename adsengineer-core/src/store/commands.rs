@@ -1,9 +1,10 @@
 //! The closed set of commands that change what is kept, and their results.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::{LeadBatch, Replay, Request};
 use crate::{
     breaker::Breaker,
     click_id::ClickId,
@@ -11,7 +12,7 @@ use crate::{
     conversion::{NaturalKey, OrderId},
     delivery::Next,
     destination::DestinationSpec,
-    id::{ConversionId, DeliveryId, DestinationId, IntakeId, UploadId},
+    id::{ConversionId, DeliveryId, DestinationId, IntakeId, LeadId, ReplayId, UploadId},
     money::Money,
     org::OrgId,
     outcome::{HoldScope, Why},
@@ -80,6 +81,59 @@ pub enum Write {
         /// When, in Unix milliseconds.
         now_ms: i64,
     },
+    /// Does a command on somebody's behalf, at most once where it has a key.
+    Request(Box<Request>),
+    /// Stores leads and the conversions that rules make of them.
+    Leads(LeadBatch),
+    /// Deletes a lead; what its person agreed to stays.
+    DeleteLead {
+        /// Whose.
+        org: OrgId,
+        /// Which.
+        lead: LeadId,
+        /// When, in Unix milliseconds.
+        now_ms: i64,
+    },
+    /// Creates or replaces a rule, or removes it.
+    PutRule {
+        /// Whose.
+        org: OrgId,
+        /// Its name, unique in the organization.
+        name: Arc<str>,
+        /// What it says, as JSON; `None` removes it.
+        spec: Option<Arc<str>>,
+        /// When, in Unix milliseconds.
+        now_ms: i64,
+    },
+    /// Makes a token invalid.
+    RevokeToken {
+        /// Whose.
+        org: OrgId,
+        /// The token's id.
+        jti: Arc<str>,
+        /// Until when, in Unix milliseconds: no token with this id can be valid later.
+        until_ms: i64,
+        /// When, in Unix milliseconds.
+        now_ms: i64,
+    },
+    /// Makes a replay (one without id), or records how far it is; one that no longer runs stays as it is.
+    PutReplay {
+        /// The replay.
+        replay: Box<Replay>,
+        /// When, in Unix milliseconds.
+        now_ms: i64,
+    },
+    /// Records an act that changes nothing, for the audit log.
+    Note {
+        /// Whose.
+        org: OrgId,
+        /// What was done, for example `dead_letter.revealed`.
+        action: &'static str,
+        /// To what: an id or a name.
+        object: Arc<str>,
+        /// When, in Unix milliseconds.
+        now_ms: i64,
+    },
 }
 
 impl Write {
@@ -91,11 +145,18 @@ impl Write {
             Self::Settle(settle) => settle.now_ms,
             Self::PutDestination(put) => put.now_ms,
             Self::Repair(repair) => repair.now_ms,
+            Self::Request(request) => request.command.now_ms(),
+            Self::Leads(batch) => batch.now_ms,
             Self::RemoveDestination { now_ms, .. }
             | Self::Hold { now_ms, .. }
             | Self::Release { now_ms, .. }
             | Self::Suppress { now_ms, .. }
-            | Self::Reserve { now_ms, .. } => *now_ms,
+            | Self::Reserve { now_ms, .. }
+            | Self::DeleteLead { now_ms, .. }
+            | Self::PutRule { now_ms, .. }
+            | Self::RevokeToken { now_ms, .. }
+            | Self::PutReplay { now_ms, .. }
+            | Self::Note { now_ms, .. } => *now_ms,
         }
     }
 }
@@ -111,12 +172,24 @@ pub enum Done {
     Settled(u64),
     /// [`Write::PutDestination`].
     Destination(DestinationId),
-    /// [`Write::Hold`], [`Write::Release`], [`Write::RemoveDestination`], [`Write::Suppress`]: rows changed.
+    /// [`Write::Hold`], [`Write::Release`], [`Write::RemoveDestination`], [`Write::Suppress`], [`Write::DeleteLead`]: rows changed.
     Changed(u64),
     /// [`Write::Repair`]: what became of each id, in order.
     Repaired(Vec<Repaired>),
     /// [`Write::Reserve`]: not to be used before this time, in Unix milliseconds.
     Reserved(i64),
+    /// [`Write::Request`]: the key was known, and this is what the command did then.
+    Repeated(Box<Done>),
+    /// [`Write::Request`]: the key was known with another request; nothing was done.
+    OtherRequest,
+    /// [`Write::Leads`]: the leads and the conversions that rules made, in order.
+    Leads(Vec<LeadId>, Vec<Captured>),
+    /// [`Write::Leads`]: these are not as expected, by position; nothing was stored.
+    LeadsMoved(Vec<(usize, LeadId)>),
+    /// [`Write::PutReplay`].
+    Replay(ReplayId),
+    /// [`Write::PutRule`], [`Write::RevokeToken`], [`Write::Note`].
+    Noted,
 }
 
 /// A keyed hash of an identifier (HMAC-SHA-256, first 16 bytes), for finding a person without storing who it is.
@@ -216,7 +289,7 @@ pub enum Captured {
         /// The value it has.
         value: Option<Money>,
         /// Which field differs: `value`, `occurred_at` or `click_id`.
-        field: &'static str,
+        field: Cow<'static, str>,
     },
     /// Known, and its value is now this one; earlier deliveries not yet sent were superseded.
     Restated {

@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Captured, CredentialsChange, Done, Health, Hold, Intake, RepairAction, Repaired, StoreError, Write};
-use crate::{audit::Entry, delivery::State, id::DestinationId, org::OrgId, outcome::Why};
+use super::{Captured, CredentialsChange, Done, Health, Hold, Intake, RepairAction, Repaired, Replay, ReplayState, StoreError, Write};
+use crate::{
+    audit::{Entry, LEADS_STORED},
+    delivery::State,
+    id::{DestinationId, ReplayId},
+    org::OrgId,
+    outcome::Why,
+};
 
 /// How long a row waits for an older revision's delivery to become final before it is looked at again.
 pub(crate) const PREDECESSOR_WAIT_MS: i64 = 5_000;
@@ -85,10 +91,10 @@ pub(crate) fn suppressed_person() -> Why {
 }
 
 /// What the audit log says of a command: acts of people, not the steps of a worker. Never personal data.
-pub(crate) fn audited(command: &Write, done: &Done, org_of: impl Fn(DestinationId) -> Option<OrgId>) -> Option<Entry> {
+pub(crate) fn audited(command: &Write, done: &Done, org_of: &dyn Fn(DestinationId) -> Option<OrgId>) -> Option<Entry> {
     let changed = if let Done::Changed(rows) = done { *rows } else { 0 };
     let entry = |org: &OrgId, action: &str, object: String, count, detail: Option<String>| {
-        Some(Entry { org: org.to_string(), action: action.to_owned(), object, count, detail })
+        Some(Entry { org: org.to_string(), action: action.to_owned(), object, count, by: None, detail })
     };
     match (command, done) {
         (Write::Accept(intake), Done::Accepted(id, captured)) => {
@@ -116,6 +122,33 @@ pub(crate) fn audited(command: &Write, done: &Done, org_of: impl Fn(DestinationI
             let object = repair.deliveries.first().map_or_else(String::new, ToString::to_string);
             entry(&repair.org, action, object, count, repair.note.as_deref().map(ToOwned::to_owned))
         }
+        (Write::Request(request), done) => {
+            let entry = audited(&request.command, done, org_of)?;
+            Some(Entry { by: Some(request.by.to_string()), ..entry })
+        }
+        (Write::Leads(batch), Done::Leads(ids, _)) => {
+            let object = ids.first().map_or_else(String::new, ToString::to_string);
+            entry(&batch.org, LEADS_STORED, object, ids.len() as u64, None)
+        }
+        (Write::DeleteLead { org, lead, .. }, _) => entry(org, "lead.deleted", lead.to_string(), changed, None),
+        (Write::PutRule { org, name, spec, .. }, _) => {
+            entry(org, if spec.is_some() { "rule.put" } else { "rule.removed" }, name.to_string(), 1, None)
+        }
+        (Write::RevokeToken { org, jti, .. }, _) => entry(org, "token.revoked", jti.to_string(), 1, None),
+        (Write::PutReplay { replay, .. }, Done::Replay(id)) => replay_entry(replay, *id),
+        (Write::Note { org, action, object, .. }, _) => entry(org, action, object.to_string(), 1, None),
         _ => None,
     }
+}
+
+/// A replay's beginning and end.
+fn replay_entry(replay: &Replay, id: ReplayId) -> Option<Entry> {
+    let action = match replay.state {
+        ReplayState::Running if replay.id.0 == 0 => "replay.started",
+        ReplayState::Running => return None,
+        ReplayState::Stopped => "replay.stopped",
+        ReplayState::Finished => "replay.finished",
+    };
+    let detail = replay.accept_duplicates.then(|| "duplicates accepted".to_owned());
+    Some(Entry { org: replay.org.to_string(), action: action.to_owned(), object: id.to_string(), count: replay.replayed, by: None, detail })
 }

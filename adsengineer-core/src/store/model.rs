@@ -4,6 +4,7 @@
 //! of its user; there is nothing else to lose.
 
 mod accept;
+mod leads;
 mod queue;
 mod reads;
 mod settle;
@@ -17,14 +18,15 @@ use async_trait::async_trait;
 
 use super::{
     Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
-    Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reconciliation, StopCause, Store, StoreError,
-    StoredDestination, UploadResult, UploadView, WorkerId, Write, audited, destination_removed, moved_account,
+    LeadCounts, LeadQuery, Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation, Replay,
+    RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
+    WorkerId, Write, audited, destination_removed, moved_account,
 };
 use crate::{
     audit::{self, AuditKey, Link},
     conversion::NaturalKey,
     delivery::State,
-    id::{self, ConversionId, DeliveryId, DestinationId, UploadId},
+    id::{self, ConversionId, DeliveryId, DestinationId, LeadId, ReplayId, UploadId},
     money::Money,
     org::OrgId,
     outcome::Why,
@@ -52,6 +54,7 @@ struct World {
     quotas: HashMap<Arc<str>, Vec<i64>>,
     audit_key: Option<AuditKey>,
     links: Vec<Link>,
+    people: leads::People,
 }
 
 struct Conversion {
@@ -156,6 +159,13 @@ impl World {
     fn run(&mut self, command: Write) -> Result<Done, StoreError> {
         match command {
             Write::Accept(intake) => self.accept(intake),
+            Write::Leads(batch) => self.store_leads(batch),
+            Write::DeleteLead { org, lead, .. } => Ok(Done::Changed(self.delete_lead(&org, lead))),
+            Write::PutRule { org, name, spec, .. } => self.put_rule(org, name, spec),
+            Write::RevokeToken { org, jti, until_ms, .. } => Ok(self.revoke(org, jti, until_ms)),
+            Write::PutReplay { replay, now_ms } => self.put_replay(*replay, now_ms),
+            Write::Note { .. } => Ok(Done::Noted),
+            Write::Request(_) => Err(StoreError::Conflict("a request cannot be part of another".to_owned())),
             Write::Begin(begin) => self.begin(&begin).map(Done::Begun),
             Write::Settle(settle) => Ok(Done::Settled(self.settle(settle))),
             Write::PutDestination(put) => self.put_destination(put).map(Done::Destination),
@@ -208,6 +218,15 @@ impl World {
     }
 }
 
+/// Notes an act; the same act by the same people in one commit is one entry.
+fn note(entries: &mut Vec<audit::Entry>, entry: Option<audit::Entry>) {
+    let Some(entry) = entry else { return };
+    match entries.last_mut() {
+        Some(last) if last.merges(&entry) => last.count += entry.count,
+        _ => entries.push(entry),
+    }
+}
+
 #[async_trait]
 impl Store for ModelStore {
     async fn write(&self, commands: Vec<Write>) -> Vec<Result<Done, StoreError>> {
@@ -215,15 +234,24 @@ impl Store for ModelStore {
         let now_ms = commands.last().map_or(0, Write::now_ms);
         let mut entries = Vec::new();
         let results = commands.into_iter().map(|command| {
-            let done = world.run(command.clone())?;
-            entries.extend(audited(&command, &done, |id| world.destinations.get(&id).map(|d| d.org.clone())));
+            let done = match command.clone() {
+                Write::Request(request) => match world.requested(*request)? {
+                    (done, true) => done,
+                    (done, false) => return Ok(done),
+                },
+                command => world.run(command)?,
+            };
+            note(&mut entries, audited(&command, &done, &|id| world.destinations.get(&id).map(|d| d.org.clone())));
             Ok(done)
         });
         let results = results.collect();
         world.link(entries, now_ms);
         results
     }
+}
 
+#[async_trait]
+impl Reads for ModelStore {
     async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
         Ok(self.world().destinations_of(org))
     }
@@ -260,6 +288,30 @@ impl Store for ModelStore {
         Ok(self.world().links.iter().filter(|l| l.seq > after).take(limit).cloned().collect())
     }
 
+    async fn lead(&self, org: &OrgId, id: LeadId) -> Result<Option<StoredLead>, StoreError> {
+        Ok(self.world().people.lead(org, id))
+    }
+
+    async fn leads(&self, org: &OrgId, query: &LeadQuery) -> Result<Page<StoredLead>, StoreError> {
+        Ok(self.world().people.list(org, query))
+    }
+
+    async fn lead_consents(&self, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, StoreError> {
+        Ok(self.world().people.consents(org, id))
+    }
+
+    async fn lead_counts(&self, org: &OrgId) -> Result<LeadCounts, StoreError> {
+        Ok(self.world().people.counts(org))
+    }
+
+    async fn rules(&self, org: &OrgId) -> Result<Vec<StoredRule>, StoreError> {
+        Ok(self.world().people.rules(org))
+    }
+
+    async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        Ok(self.world().people.replay(org, id))
+    }
+
     async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
         Ok(self.world().organizations())
     }
@@ -287,6 +339,14 @@ impl Queue for ModelStore {
 
     async fn recover(&self, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError> {
         Ok(self.world().recover(gone, now_ms))
+    }
+
+    async fn revoked_tokens(&self, after: i64, now_ms: i64) -> Result<Vec<RevokedToken>, StoreError> {
+        Ok(self.world().people.revoked(after, now_ms))
+    }
+
+    async fn running_replays(&self) -> Result<Vec<Replay>, StoreError> {
+        Ok(self.world().people.running_replays())
     }
 
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {

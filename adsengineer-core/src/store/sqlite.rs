@@ -10,8 +10,10 @@ mod destinations;
 mod error;
 mod inserting;
 mod keys;
+mod leads;
 mod queue;
 mod reads;
+mod requests;
 mod revise;
 mod rows;
 mod schema;
@@ -38,12 +40,13 @@ use self::{
     writer::{Batch, Inbox, Single, Writer, ended},
 };
 use super::{
-    Agenda, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Lease, Page, PendingUpload,
-    Queue, Reconciliation, Store, StoreError, StoredDestination, UploadView, WorkerId, Write,
+    Agenda, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, LeadQuery, Lease,
+    Page, PendingUpload, Queue, Reads, Reconciliation, Replay, RevokedToken, Store, StoreError, StoredConsent, StoredDestination,
+    StoredLead, StoredRule, UploadView, WorkerId, Write,
 };
 use crate::{
     audit::{AuditKey, Link},
-    id::{ConversionId, DeliveryId, DestinationId},
+    id::{ConversionId, DeliveryId, DestinationId, LeadId, ReplayId},
     org::OrgId,
 };
 pub use schema::{Migrate, MigrationStatus, migration_status};
@@ -202,6 +205,8 @@ fn rows_of(command: &Write) -> usize {
         Write::Begin(begin) => begin.rows.len(),
         Write::Settle(settle) => settle.rows.iter().map(|s| s.deliveries.len()).sum(),
         Write::Repair(repair) => repair.deliveries.len(),
+        Write::Leads(batch) => batch.leads.len(),
+        Write::Request(request) => rows_of(&request.command),
         _ => 1,
     }
 }
@@ -216,7 +221,10 @@ impl Store for SqliteStore {
         }
         answer.await.unwrap_or_else(|_| vec![Err(ended()); count])
     }
+}
 
+#[async_trait]
+impl Reads for SqliteStore {
     async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
         let org = org.clone();
         self.read(move |conn| reads::destinations(conn, &org)).await
@@ -261,6 +269,36 @@ impl Store for SqliteStore {
         self.read(move |conn| reads::audit(conn, after, limit)).await
     }
 
+    async fn lead(&self, org: &OrgId, id: LeadId) -> Result<Option<StoredLead>, StoreError> {
+        let org = org.clone();
+        self.read(move |conn| leads::one(conn, &org, id)).await
+    }
+
+    async fn leads(&self, org: &OrgId, query: &LeadQuery) -> Result<Page<StoredLead>, StoreError> {
+        let (org, query) = (org.clone(), query.clone());
+        self.read(move |conn| leads::list(conn, &org, &query)).await
+    }
+
+    async fn lead_consents(&self, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, StoreError> {
+        let org = org.clone();
+        self.read(move |conn| leads::consents(conn, &org, id)).await
+    }
+
+    async fn lead_counts(&self, org: &OrgId) -> Result<LeadCounts, StoreError> {
+        let org = org.clone();
+        self.read(move |conn| leads::counts(conn, &org)).await
+    }
+
+    async fn rules(&self, org: &OrgId) -> Result<Vec<StoredRule>, StoreError> {
+        let org = org.clone();
+        self.read(move |conn| requests::rules(conn, &org)).await
+    }
+
+    async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        let org = org.clone();
+        self.read(move |conn| requests::replay(conn, &org, id)).await
+    }
+
     async fn organizations(&self) -> Result<Vec<OrgId>, StoreError> {
         self.read(reads::organizations).await
     }
@@ -289,6 +327,14 @@ impl Queue for SqliteStore {
     async fn recover(&self, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError> {
         let gone = gone.to_vec();
         self.queue(1, move |tx| queue::recover(tx, &gone, now_ms)).await
+    }
+
+    async fn revoked_tokens(&self, after: i64, now_ms: i64) -> Result<Vec<RevokedToken>, StoreError> {
+        self.read(move |conn| requests::revoked(conn, after, now_ms)).await
+    }
+
+    async fn running_replays(&self) -> Result<Vec<Replay>, StoreError> {
+        self.read(requests::running_replays).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {

@@ -13,9 +13,7 @@ use crate::{
 
 impl World {
     pub(super) fn accept(&mut self, intake: Intake) -> Result<Done, StoreError> {
-        for delivery in intake.conversions.iter().flat_map(|c| &c.deliveries) {
-            self.destination_mut(&intake.org, delivery.destination)?;
-        }
+        self.check_destinations(&intake)?;
         let id = IntakeId(self.next_id(intake.now_ms));
         let before = self.deliveries.len();
         let new = intake.conversions.clone();
@@ -31,6 +29,11 @@ impl World {
             deliveries: (self.deliveries.len() - before) as u64,
         });
         Ok(Done::Accepted(id, captured))
+    }
+
+    pub(super) fn check_destinations(&mut self, intake: &Intake) -> Result<(), StoreError> {
+        let mut wanted = intake.conversions.iter().flat_map(|c| &c.deliveries);
+        wanted.try_for_each(|delivery| self.destination_mut(&intake.org, delivery.destination).map(|_| ()))
     }
 
     fn capture(&mut self, org: &OrgId, new: NewConversion, restate: bool, now_ms: i64) -> Captured {
@@ -85,7 +88,7 @@ impl World {
         if restate && field == "value" {
             return self.revise(id, Revision { at: now_ms / 1000, value: new.value }, &new.deliveries, now_ms);
         }
-        Captured::Different { conversion: id, value: current, field }
+        Captured::Different { conversion: id, value: current, field: field.into() }
     }
 
     /// Adds deliveries to destinations that have none yet.

@@ -35,8 +35,8 @@ impl World {
     }
 
     pub(super) fn organizations(&self) -> Vec<OrgId> {
-        let orgs: BTreeSet<_> = self.destinations.values().map(|d| &d.org).chain(self.intakes.iter().map(|i| &i.org)).collect();
-        orgs.into_iter().cloned().collect()
+        let own = self.destinations.values().map(|d| &d.org).chain(self.intakes.iter().map(|i| &i.org)).cloned();
+        own.chain(self.people.organizations()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     pub(super) fn conversion(&self, org: &OrgId, id: ConversionId) -> Option<ConversionView> {

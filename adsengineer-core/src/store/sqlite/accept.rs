@@ -277,7 +277,7 @@ impl Accepting<'_, '_> {
         if self.restate && field == "value" {
             return self.revise(known, revisions, self.now_ms / 1000, new.value, &new.deliveries);
         }
-        Ok(Captured::Different { conversion: known.id, value: current, field })
+        Ok(Captured::Different { conversion: known.id, value: current, field: field.into() })
     }
 
     /// Adds deliveries to destinations that have none yet.

@@ -29,6 +29,10 @@ pub(super) enum Kind {
     Person,
     /// An organization's order id: leads to conversions.
     Order,
+    /// A site and its own id of a lead: leads to the lead.
+    Lead,
+    /// A person: leads to leads.
+    LeadPerson,
 }
 
 /// The hash of an organization's order id.
@@ -48,6 +52,8 @@ pub(super) fn print(kind: Kind, hash: &[u8; 16]) -> u64 {
         Kind::Owned => (head ^ 0x5555_5555_5555_5555) & !1,
         Kind::Person => head | 1,
         Kind::Order => (head ^ 0x5555_5555_5555_5555) | 1,
+        Kind::Lead => (head ^ 0x3333_3333_3333_3333) & !1,
+        Kind::LeadPerson => (head ^ 0x3333_3333_3333_3333) | 1,
     }
 }
 

@@ -42,11 +42,11 @@ fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn limit_of(limit: usize) -> usize {
+pub(super) fn limit_of(limit: usize) -> usize {
     if limit == 0 { 50 } else { limit }
 }
 
-fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
+pub(super) fn page<T>(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Page<T> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next_cursor = items.last().filter(|_| more).map(cursor);
@@ -81,7 +81,8 @@ pub(super) fn agenda(conn: &Connection) -> Result<Vec<Agenda>, StoreError> {
 pub(super) fn organizations(conn: &Connection) -> Result<Vec<OrgId>, StoreError> {
     let mut read = conn.prepare_cached(
         "SELECT name FROM organizations o WHERE EXISTS (SELECT 1 FROM destinations WHERE org = o.num)
-            OR EXISTS (SELECT 1 FROM intakes WHERE org = o.num) ORDER BY name",
+            OR EXISTS (SELECT 1 FROM intakes WHERE org = o.num) OR EXISTS (SELECT 1 FROM lead_counts WHERE org = o.num)
+            OR EXISTS (SELECT 1 FROM rules WHERE org = o.num) ORDER BY name",
     )?;
     let names: Vec<String> = read.query_map([], |r| r.get(0))?.collect::<Result<_, _>>()?;
     names.into_iter().map(|n| n.parse().map_err(|_| damaged("an organization's name"))).collect()

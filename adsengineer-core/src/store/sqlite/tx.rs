@@ -1,11 +1,17 @@
 //! What every command of a transaction shares: ids, keys, counts, reasons and audit entries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{error::damaged, keys::Keys, tally::Tally};
-use crate::{audit::Entry, id, org::OrgId, outcome::Why, store::StoreError};
+use crate::{
+    audit::Entry,
+    id,
+    org::OrgId,
+    outcome::Why,
+    store::{LeadCounts, StoreError},
+};
 
 /// An open transaction of the writer.
 pub(super) struct Tx<'c> {
@@ -15,6 +21,8 @@ pub(super) struct Tx<'c> {
     last_id: i64,
     first_last_id: i64,
     entries: Vec<Entry>,
+    /// Leads counted but not written yet, by organization.
+    leads: Vec<(i64, LeadCounts)>,
     at_ms: i64,
     /// Set when SQLite itself gave the whole transaction up (a full disk): nothing more is done in it.
     broken: Option<StoreError>,
@@ -27,7 +35,17 @@ impl<'c> Tx<'c> {
         let last_id = conn.prepare_cached("SELECT value FROM counters WHERE name = 'id'")?.query_row([], |r| r.get(0)).optional()?;
         let last_id = last_id.unwrap_or(0);
         keys.begin();
-        Ok(Self { conn, keys, tally: Tally::default(), last_id, first_last_id: last_id, entries: Vec::new(), at_ms: 0, broken: None })
+        Ok(Self {
+            conn,
+            keys,
+            tally: Tally::default(),
+            last_id,
+            first_last_id: last_id,
+            entries: Vec::new(),
+            leads: Vec::new(),
+            at_ms: 0,
+            broken: None,
+        })
     }
 
     /// Runs one command so that its failure leaves no trace.
@@ -36,7 +54,8 @@ impl<'c> Tx<'c> {
             return Err(error.clone());
         }
         self.conn.prepare_cached("SAVEPOINT command")?.execute([])?;
-        let (tally, entries) = (self.tally.clone(), self.entries.len());
+        let (tally, leads) = (self.tally.clone(), self.leads.len());
+        let (entries, last) = (self.entries.len(), self.entries.last().map(|entry| entry.count));
         let result = run(self).and_then(|done| self.keys.flush(self.conn).map(|()| done));
         if let Err(error) = &result {
             if self.conn.is_autocommit() {
@@ -46,6 +65,10 @@ impl<'c> Tx<'c> {
             self.keys.undo();
             self.tally = tally;
             self.entries.truncate(entries);
+            if let (Some(entry), Some(count)) = (self.entries.last_mut(), last) {
+                entry.count = count;
+            }
+            self.leads.truncate(leads);
             self.conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
         }
         self.conn.prepare_cached("RELEASE command")?.execute([])?;
@@ -58,10 +81,26 @@ impl<'c> Tx<'c> {
             return Err(error.clone());
         }
         self.tally.write(self.conn)?;
+        self.write_lead_counts()?;
         if self.last_id != self.first_last_id {
             self.conn.prepare_cached("INSERT OR REPLACE INTO counters (name, value) VALUES ('id', ?1)")?.execute([self.last_id])?;
         }
         Ok((std::mem::take(&mut self.entries), self.at_ms))
+    }
+
+    pub(super) fn count_leads(&mut self, org: i64, counts: LeadCounts) {
+        self.leads.push((org, counts));
+    }
+
+    fn write_lead_counts(&mut self) -> Result<(), StoreError> {
+        let mut sums: BTreeMap<i64, LeadCounts> = BTreeMap::new();
+        for (org, counts) in self.leads.drain(..) {
+            let sum = sums.entry(org).or_default();
+            sum.stored += counts.stored;
+            sum.updated += counts.updated;
+            sum.denied += counts.denied;
+        }
+        sums.into_iter().try_for_each(|(org, counts)| super::leads::add_counts(self.conn, org, counts))
     }
 
     pub(super) fn next_id(&mut self, now_ms: i64) -> i64 {
@@ -73,9 +112,14 @@ impl<'c> Tx<'c> {
         self.last_id
     }
 
+    /// Notes an act for the audit log; the same act by the same people in one commit is one entry.
     pub(super) fn note(&mut self, entry: Option<Entry>, at_ms: i64) {
-        self.entries.extend(entry);
         self.at_ms = at_ms;
+        let Some(entry) = entry else { return };
+        match self.entries.last_mut() {
+            Some(last) if last.merges(&entry) => last.count += entry.count,
+            _ => self.entries.push(entry),
+        }
     }
 
     /// The organization's number; it gets one if it has none.

@@ -9,10 +9,10 @@ use std::sync::{
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
-use super::{accept, checkpoint::Checkpointer, destinations, error::damaged, keys::Keys, queue, settle, tx::Tx};
+use super::{accept, checkpoint::Checkpointer, destinations, error::damaged, keys::Keys, leads, queue, requests, settle, tx::Tx};
 use crate::{
     audit::{self, AuditKey, Head},
-    store::{Done, StoreError, Write, audited},
+    store::{Done, Request, StoreError, Write, audited},
 };
 
 /// Rows in one transaction, beyond which nothing more is added to it: what comes after must not wait too long.
@@ -76,8 +76,38 @@ impl Job for Batch {
     }
 }
 
+/// Does a command and notes it for the audit log.
 fn execute(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
     let done = match command {
+        Write::Request(request) => match requested(tx, request)? {
+            (done, true) => done,
+            (done, false) => return Ok(done),
+        },
+        command => run(tx, command)?,
+    };
+    let org_of = |id| destinations::stored(tx.conn, id).ok().flatten().map(|s| s.destination.org);
+    let entry = audited(command, &done, &org_of);
+    tx.note(entry, command.now_ms());
+    Ok(done)
+}
+
+/// Does what was not done before under the same key; whether it did.
+fn requested(tx: &mut Tx<'_>, request: &Request) -> Result<(Done, bool), StoreError> {
+    let now_ms = request.command.now_ms();
+    if let Some(once) = &request.once
+        && let Some(done) = requests::before(tx, once, now_ms)?
+    {
+        return Ok((done, false));
+    }
+    let done = run(tx, &request.command)?;
+    if let Some(once) = &request.once {
+        requests::after(tx, once, &done, now_ms)?;
+    }
+    Ok((done, true))
+}
+
+fn run(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
+    Ok(match command {
         Write::Accept(intake) => accept::accept(tx, intake)?,
         Write::Begin(begin) => Done::Begun(queue::begin(tx, begin)?),
         Write::Settle(settled) => Done::Settled(settle::settle(tx, settled)?),
@@ -90,10 +120,14 @@ fn execute(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
         Write::Repair(repair) => Done::Repaired(settle::repair(tx, repair)?),
         Write::Suppress { org, persons, now_ms } => Done::Changed(settle::suppress(tx, org, persons, *now_ms)?),
         Write::Reserve { quota, limits, now_ms } => Done::Reserved(queue::reserve(tx, quota, limits, *now_ms)?),
-    };
-    let org_of = |id| destinations::stored(tx.conn, id).ok().flatten().map(|s| s.destination.org);
-    tx.note(audited(command, &done, org_of), command.now_ms());
-    Ok(done)
+        Write::Leads(batch) => leads::store(tx, batch)?,
+        Write::DeleteLead { org, lead, .. } => Done::Changed(leads::delete(tx, org, *lead)?),
+        Write::PutRule { org, name, spec, .. } => requests::put_rule(tx, org, name, spec.as_deref())?,
+        Write::RevokeToken { org, jti, until_ms, now_ms } => requests::revoke(tx, org, jti, *until_ms, *now_ms)?,
+        Write::PutReplay { replay, now_ms } => requests::put_replay(tx, replay, *now_ms)?,
+        Write::Note { .. } => Done::Noted,
+        Write::Request(_) => return Err(StoreError::Conflict("a request cannot be part of another".to_owned())),
+    })
 }
 
 /// A job and how many rows it brings.

@@ -151,33 +151,49 @@ CREATE TABLE audit_links (
     entries TEXT NOT NULL, digest BLOB NOT NULL, previous BLOB NOT NULL, mac BLOB NOT NULL, UNIQUE (writer, position)
 );
 
+-- People's enquiries. A lead is found by its site's own id through the key index, by the organization in the order of changes.
+CREATE TABLE leads (
+    id INTEGER PRIMARY KEY,
+    org INTEGER NOT NULL,
+    changed INTEGER NOT NULL,           -- the number of its latest change: ids and changes are one sequence
+    status INTEGER NOT NULL,
+    score INTEGER NOT NULL,
+    external BLOB,                      -- keyed hash of site and the site's own id, 16 bytes
+    persons BLOB,                       -- 16 bytes each
+    consent TEXT NOT NULL,              -- JSON, as it was captured
+    content BLOB NOT NULL               -- sealed
+);
+CREATE INDEX leads_changed ON leads (org, changed);
+-- How many were stored, updated and denied; of the denied nothing else is kept.
+CREATE TABLE lead_counts (org INTEGER PRIMARY KEY, stored INTEGER NOT NULL, updated INTEGER NOT NULL, denied INTEGER NOT NULL);
+-- Who agreed to what after the capture, and what remains when a lead is deleted; append-only.
+CREATE TABLE consents (id INTEGER PRIMARY KEY, org INTEGER NOT NULL, lead INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE INDEX consents_lead ON consents (lead);
+-- What repeated requests did the first time; no personal data.
+CREATE TABLE idempotency (
+    org INTEGER NOT NULL, key BLOB NOT NULL, body BLOB NOT NULL, at_ms INTEGER NOT NULL, done TEXT NOT NULL,
+    PRIMARY KEY (org, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_at ON idempotency (at_ms);
+-- What becomes a conversion of which action.
+CREATE TABLE rules (org INTEGER NOT NULL, name TEXT NOT NULL, spec TEXT NOT NULL, PRIMARY KEY (org, name)) WITHOUT ROWID;
+CREATE TABLE revoked_tokens (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, org INTEGER NOT NULL, jti TEXT NOT NULL, until_ms INTEGER NOT NULL, UNIQUE (org, jti)
+);
+-- Replays of dead letters that go on by themselves.
+CREATE TABLE replays (id INTEGER PRIMARY KEY, org INTEGER NOT NULL, running INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE INDEX replays_running ON replays (id) WHERE running = 1;
+
 -- Shaped now, used by later features.
 
--- People's enquiries; unique by organization, site and the site's own id.
-CREATE TABLE leads (
-    id INTEGER PRIMARY KEY, org INTEGER NOT NULL, site TEXT, external_id TEXT, status TEXT NOT NULL,
-    content BLOB NOT NULL,              -- sealed
-    persons BLOB, updated_ms INTEGER
-);
-CREATE UNIQUE INDEX leads_external ON leads (org, site, external_id) WHERE external_id IS NOT NULL;
--- Who agreed to what; append-only.
-CREATE TABLE consents (id INTEGER PRIMARY KEY, org INTEGER NOT NULL, subject INTEGER NOT NULL, record TEXT NOT NULL);
 -- Received webhooks; the payload is destroyed when the event is settled, the sender's id stays.
 CREATE TABLE inbox (
     id INTEGER PRIMARY KEY, org INTEGER NOT NULL, source INTEGER NOT NULL, sender_id BLOB NOT NULL, state INTEGER NOT NULL,
     due_ms INTEGER, attempts INTEGER NOT NULL DEFAULT 0, lease INTEGER, payload BLOB, why INTEGER, UNIQUE (source, sender_id)
 );
 CREATE INDEX inbox_due ON inbox (due_ms) WHERE due_ms IS NOT NULL;
--- Answers to repeated requests; no personal data.
-CREATE TABLE idempotency (
-    org INTEGER NOT NULL, key BLOB NOT NULL, body_hash BLOB NOT NULL, at_ms INTEGER NOT NULL, status INTEGER, answer TEXT,
-    PRIMARY KEY (org, key)
-) WITHOUT ROWID;
 -- Shops, locations and accounts that send events.
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY, org INTEGER NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT NOT NULL,
     secrets BLOB, UNIQUE (org, name)    -- sealed
 );
--- What becomes a conversion of which action.
-CREATE TABLE rules (org INTEGER NOT NULL, name TEXT NOT NULL, spec TEXT NOT NULL, PRIMARY KEY (org, name)) WITHOUT ROWID;
-CREATE TABLE revoked_tokens (org INTEGER NOT NULL, jti TEXT NOT NULL, until_ms INTEGER NOT NULL, PRIMARY KEY (org, jti)) WITHOUT ROWID;
