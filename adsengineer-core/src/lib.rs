@@ -40,6 +40,7 @@ pub mod import;
 pub mod preflight;
 pub mod rate_limit;
 pub mod schedule;
+pub mod token;
 
 // doors
 pub mod clock;

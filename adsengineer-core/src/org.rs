@@ -6,6 +6,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::token::Claims;
+
 /// The name of an organization (tenant): 1 to 64 of `a-z 0-9 - _ .`, starting with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -78,18 +80,58 @@ pub enum Role {
     Owner,
 }
 
+/// Why a text is not the name of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a role: use owner, admin, member or viewer, in lower case")]
+pub struct InvalidRole;
+
+impl Role {
+    /// Every role, weakest first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// The name as text, as in tokens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = InvalidRole;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRole> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(InvalidRole)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Somebody whose identity has been established, acting for one organization.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {
     org: OrgId,
     role: Role,
     subject: Arc<str>,
+    token_id: Option<Arc<str>>,
 }
 
 impl Caller {
     /// A caller that the host program vouches for: the local CLI, or a service with its own authentication.
     pub fn trusted(org: OrgId, role: Role) -> Self {
-        Self { org, role, subject: "local".into() }
+        Self { org, role, subject: "local".into(), token_id: None }
+    }
+
+    /// The caller whom a verified token names.
+    pub fn with_token(claims: &Claims) -> Self {
+        Self { org: claims.org.clone(), role: claims.role, subject: claims.sub.clone(), token_id: Some(claims.jti.clone()) }
     }
 
     /// The organization it acts for.
@@ -105,6 +147,11 @@ impl Caller {
     /// Who it is, for the audit log; never an e-mail address.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// The `jti` of the token it came with, by which the token can be revoked.
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
     }
 }
 
@@ -134,10 +181,23 @@ mod tests {
     fn a_trusted_caller_is_who_the_host_says() {
         let caller = Caller::trusted(OrgId::default(), Role::Member);
         assert_eq!((caller.org().as_str(), caller.role(), caller.subject()), ("default", Role::Member, "local"));
+        assert_eq!(caller.token_id(), None);
     }
 
     #[test]
     fn roles_are_ordered_from_weakest_to_strongest() {
         assert!(Role::Viewer < Role::Member && Role::Member < Role::Admin && Role::Admin < Role::Owner);
+        assert!(Role::ALL.is_sorted());
+    }
+
+    #[test]
+    fn roles_have_one_name_in_text_and_json() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse(), Ok(role));
+            assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{role}\""));
+        }
+        for bad in ["", "Owner", "ADMIN", " member", "root"] {
+            assert_eq!(bad.parse::<Role>(), Err(InvalidRole), "{bad:?}");
+        }
     }
 }
