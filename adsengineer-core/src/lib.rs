@@ -42,6 +42,7 @@ pub mod import;
 pub mod preflight;
 pub mod rate_limit;
 pub mod schedule;
+pub mod scoring;
 
 // doors
 pub mod clock;
