@@ -5,6 +5,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use record::{ConsentRecord, InvalidMethod, Method};
+
+mod record;
+
 /// A person's answer for one purpose. Unspecified is the absence of a state, never one of these.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,7 +2,7 @@
 //!
 //! Plain values live only in memory and in sealed columns; what leaves the machine is a SHA-256 hash.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -27,6 +27,19 @@ pub enum Identifier {
 impl fmt::Debug for Identifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+impl Identifier {
+    /// The plain text, or the hash in hexadecimal.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Plain(text) => Cow::Borrowed(text),
+            Self::Hashed(hash) => {
+                let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+                Cow::Owned(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
+            }
+        }
     }
 }
 
@@ -210,7 +223,7 @@ mod tests {
     }
 
     fn hexadecimal(hash: Hash) -> String {
-        hash.iter().flat_map(|b| [b >> 4, b & 15]).filter_map(|d| char::from_digit(d.into(), 16)).collect()
+        Identifier::Hashed(hash).text().into_owned()
     }
 
     #[test]

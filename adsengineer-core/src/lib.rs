@@ -19,11 +19,13 @@
 //! ```
 
 // words
+pub mod body;
 pub mod click_id;
 pub mod consent;
 pub mod conversion;
 pub mod finding;
 pub mod id;
+pub mod lead;
 pub mod money;
 pub mod org;
 pub mod outcome;
@@ -40,6 +42,7 @@ pub mod import;
 pub mod preflight;
 pub mod rate_limit;
 pub mod schedule;
+pub mod scoring;
 pub mod token;
 
 // doors
