@@ -23,7 +23,12 @@
 
 mod accept;
 mod connect;
+mod conversions;
 mod destinations;
+mod leads;
+mod replays;
+mod setup;
+mod tokens;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -31,18 +36,26 @@ use rand::RngExt;
 
 pub use accept::{Batch, Incoming, Refusal, transaction_id};
 pub use connect::{CredentialSources, GoogleConnector};
+pub use conversions::{AcceptedConversion, AcceptedConversions};
+pub use leads::{AcceptedLeads, LeadView, RuleConversion};
+pub use replays::{Matched, ReplayRequest};
+pub use tokens::MOST_REVOKED;
+use setup::{Setup, Setups};
+use tokens::Revoked;
 
 use crate::{
     clock::Clock,
     destination::google::GoogleSettings,
     id::{ConversionId, DeliveryId},
+    lead::{FieldError, LeadStatus},
     org::{Caller, Role},
+    scoring::ScoringRules,
     store::{
-        ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Page, Reconciliation, Repair, RepairAction,
-        Repaired, Store, StoreError, StoredDestination, Write,
+        ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Once, Page, Reconciliation, Repair,
+        RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
         sqlite::{self, Migrate, SqliteStore},
     },
-    vault::Vault,
+    vault::{Vault, VaultError},
     worker::{Worker, WorkerSettings, lock::FileLiveness},
 };
 
@@ -75,6 +88,26 @@ pub enum EngineError {
     /// The thing asked for is not there.
     #[error("there is no {0}")]
     NotFound(String),
+    /// Fields of a request cannot be used; nothing of it was done.
+    #[error("{} fields of the request cannot be used", .0.len())]
+    Invalid(Vec<FieldError>),
+    /// The idempotency key was used for another request.
+    #[error("this idempotency key was used for another request within 24 hours; give each request a key of its own")]
+    KeyReused,
+    /// A lead cannot go from one status to another.
+    #[error("a lead that is {from} cannot become {to}", from = from.as_str(), to = to.as_str())]
+    Status {
+        /// The status it has.
+        from: LeadStatus,
+        /// The status asked for.
+        to: LeadStatus,
+    },
+    /// What is sealed cannot be opened.
+    #[error("what is stored cannot be opened: {0}")]
+    Vault(#[from] VaultError),
+    /// More tokens are revoked than are remembered.
+    #[error("{MOST_REVOKED} tokens are revoked already; change the signing secret instead, which makes all older tokens invalid")]
+    TooManyRevoked,
     /// The worker could not be set up.
     #[error("the worker's lock beside the database cannot be taken: {0}")]
     Lock(#[from] std::io::Error),
@@ -111,6 +144,16 @@ pub struct Engine {
     connector: Arc<GoogleConnector>,
     worker: WorkerSettings,
     database: PathBuf,
+    scoring: Arc<ScoringRules>,
+    setups: Arc<Setups>,
+    revoked: Arc<Revoked>,
+}
+
+/// A key under which a request is done once, and the request that it names; see [`Engine::once`].
+#[derive(Clone, Debug)]
+pub struct OnceKey {
+    key: [u8; 16],
+    body: [u8; 16],
 }
 
 impl Engine {
@@ -128,6 +171,9 @@ impl Engine {
             connector: Arc::new(connector),
             worker: config.worker,
             database: config.database,
+            scoring: Arc::default(),
+            setups: Arc::default(),
+            revoked: Arc::default(),
         })
     }
 
@@ -195,7 +241,7 @@ impl Engine {
     ) -> Result<Vec<Repaired>, EngineError> {
         require(caller, Role::Admin)?;
         let repair = Repair { org: caller.org().clone(), deliveries, action, note, now_ms: self.clock.now_ms() };
-        match self.write(Write::Repair(repair)).await? {
+        match self.request(caller, None, Write::Repair(repair)).await? {
             Done::Repaired(results) => Ok(results),
             _ => Ok(Vec::new()),
         }
@@ -221,6 +267,25 @@ impl Engine {
     /// All destinations.
     pub async fn destinations(&self, caller: &Caller) -> Result<Vec<StoredDestination>, EngineError> {
         Ok(self.store.destinations(caller.org()).await?)
+    }
+
+    /// A key for a request that is to be done once: the client's own `key`, and the parts that tell this request from others.
+    /// Only keyed hashes are kept of both.
+    pub fn once(&self, caller: &Caller, key: &str, request: &[&[u8]]) -> OnceKey {
+        let org = caller.org();
+        OnceKey { key: self.vault.request_key(org, &[key.as_bytes()]), body: self.vault.request_key(org, request) }
+    }
+
+    /// Records an act that changes nothing, for the audit log.
+    pub async fn note(&self, caller: &Caller, action: &'static str, object: &str) -> Result<(), EngineError> {
+        let note = Write::Note { org: caller.org().clone(), action, object: object.into(), now_ms: self.clock.now_ms() };
+        self.request(caller, None, note).await.map(|_| ())
+    }
+
+    /// Does a command on the caller's behalf.
+    async fn request(&self, caller: &Caller, once: Option<OnceKey>, command: Write) -> Result<Done, EngineError> {
+        let once = once.map(|once| Once { org: caller.org().clone(), key: once.key, body: once.body });
+        self.write(Write::Request(Box::new(Request { by: caller.subject().into(), once, command }))).await
     }
 
     pub(crate) async fn write(&self, command: Write) -> Result<Done, EngineError> {

@@ -29,6 +29,7 @@ pub mod lead;
 pub mod money;
 pub mod org;
 pub mod outcome;
+pub mod rule;
 pub mod secret;
 
 // rules

@@ -158,6 +158,21 @@ impl Vault {
         PersonKey(key)
     }
 
+    /// The keyed hash of a request: HMAC-SHA-256 over organization and parts, first 16 bytes. Of what a person denied, not even
+    /// a hash that others could test may stay.
+    pub fn request_key(&self, org: &OrgId, parts: &[&[u8]]) -> [u8; 16] {
+        let mut mac = keyed(&self.person_key);
+        mac.update(b"request\0");
+        for field in std::iter::once(org.as_str().as_bytes()).chain(parts.iter().copied()) {
+            mac.update(&(field.len() as u64).to_be_bytes());
+            mac.update(field);
+        }
+        let hash: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        key
+    }
+
     /// The key of the audit log.
     pub fn audit_key(&self) -> AuditKey {
         self.audit_key.clone()

@@ -226,6 +226,7 @@ fn replay(f: &Fixture) -> Replay {
         matched: 7,
         replayed: 0,
         skipped: 0,
+        by_name: false,
         ids: Vec::new(),
         reason: Some("INVALID_GCLID".to_owned()),
         destination: None,
@@ -240,7 +241,7 @@ fn replay(f: &Fixture) -> Replay {
 }
 
 pub async fn a_replay_goes_on_until_it_is_stopped_or_finished(f: Fixture) {
-    let put = |replay: Replay| Write::PutReplay { replay: Box::new(replay), now_ms: NOW };
+    let put = |replay: Replay| Write::PutReplay { replay: Box::new(replay), repair: None, now_ms: NOW };
     let Ok(Done::Replay(id)) = one(&*f.store, put(replay(&f))).await else { panic!("no replay") };
     let running = f.store.running_replays().await.unwrap();
     assert_eq!(running, [Replay { id, ..replay(&f) }]);

@@ -79,25 +79,34 @@ impl Engine {
     /// Nothing of the batch is captured if a destination does not know the action of one of its conversions.
     pub async fn accept(&self, caller: &Caller, batch: Batch, destinations: &[StoredDestination]) -> Result<Vec<Captured>, EngineError> {
         require(caller, Role::Member)?;
-        let org = caller.org();
+        let conversions = batch.incoming.iter().map(|incoming| (incoming, destinations));
+        let intake = self.intake(caller.org(), &batch, conversions)?;
+        match self.request(caller, None, Write::Accept(intake)).await? {
+            Done::Accepted(_, captured) => Ok(captured),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The command that captures conversions, each with its destinations; `batch.incoming` is not looked at.
+    pub(super) fn intake<'i>(
+        &self,
+        org: &OrgId,
+        batch: &Batch,
+        incoming: impl Iterator<Item = (&'i Incoming, &'i [StoredDestination])>,
+    ) -> Result<Intake, Refusal> {
         let now_ms = self.clock.now_ms();
-        let conversions =
-            batch.incoming.iter().map(|incoming| self.new_conversion(org, incoming, destinations, now_ms)).collect::<Result<_, _>>()?;
-        let intake = Intake {
+        let conversions = incoming.map(|(one, to)| self.new_conversion(org, one, to, now_ms)).collect::<Result<_, _>>()?;
+        Ok(Intake {
             org: org.clone(),
             now_ms,
-            source: batch.source,
-            consent_proof: batch.consent_proof,
+            source: batch.source.clone(),
+            consent_proof: batch.consent_proof.clone(),
             rows: batch.rows,
             refused: batch.refused,
             denied: batch.denied,
             restate: batch.restate,
             conversions,
-        };
-        match self.write(Write::Accept(intake)).await? {
-            Done::Accepted(_, captured) => Ok(captured),
-            _ => Ok(Vec::new()),
-        }
+        })
     }
 
     fn new_conversion(
@@ -149,7 +158,7 @@ impl Engine {
     }
 
     /// Keyed hashes by which a person's conversions are found and stopped.
-    fn person_keys(&self, org: &OrgId, identifiers: &Identifiers, click_id: Option<&ClickId>) -> Vec<PersonKey> {
+    pub(super) fn person_keys(&self, org: &OrgId, identifiers: &Identifiers, click_id: Option<&ClickId>) -> Vec<PersonKey> {
         let email = identifiers.email.as_ref().map(|email| self.vault.person_key(org, PersonKind::Email, &google_email_hash(email)));
         let phone = identifiers.phone.as_ref().map(|phone| self.vault.person_key(org, PersonKind::Phone, &google_phone_hash(phone)));
         let click = click_id.map(|click| self.vault.person_key(org, PersonKind::ClickId, click.as_str().as_bytes()));

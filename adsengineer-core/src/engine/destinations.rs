@@ -23,7 +23,8 @@ impl Engine {
         let seal = |json: &Secret<String>| self.vault.seal(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, json.expose().as_bytes());
         let credentials = credentials.map_or(CredentialsChange::Keep, |json| CredentialsChange::Set(seal(json)));
         let put = PutDestination { org: org.clone(), name: name.into(), spec, credentials, now_ms: self.clock.now_ms() };
-        self.write(Write::PutDestination(put)).await?;
+        self.request(caller, None, Write::PutDestination(put)).await?;
+        self.setups.forget(org);
         self.connector.forget();
         self.destination(caller, name).await
     }
@@ -33,14 +34,14 @@ impl Engine {
         require(caller, Role::Admin)?;
         let destination = self.destination(caller, name).await?;
         let command = Write::RemoveDestination { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
-        Ok(changed(&self.write(command).await?))
+        Ok(changed(&self.request(caller, None, command).await?))
     }
 
     /// Lets a destination's held rows go and closes its breaker. Returns how many rows.
     pub async fn release(&self, caller: &Caller, destination: &StoredDestination) -> Result<u64, EngineError> {
         require(caller, Role::Member)?;
         let command = Write::Release { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
-        Ok(changed(&self.write(command).await?))
+        Ok(changed(&self.request(caller, None, command).await?))
     }
 
     /// Tries a destination's credentials and account; on success lets its held rows go.

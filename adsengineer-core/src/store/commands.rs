@@ -120,6 +120,8 @@ pub enum Write {
     PutReplay {
         /// The replay.
         replay: Box<Replay>,
+        /// What it does with this step; what is not dead any more counts as skipped.
+        repair: Option<Repair>,
         /// When, in Unix milliseconds.
         now_ms: i64,
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLetterQuery, Intake, PersonKey, Write};
+use super::{DeadLetterQuery, Intake, PersonKey, Repaired, Write};
 use crate::{
     id::{ChangeId, DeliveryId, LeadId, ReplayId},
     org::OrgId,
@@ -162,6 +162,8 @@ pub struct Replay {
     pub replayed: u64,
     /// Left out: not dead any more, or their outcome is unknown and duplicates were not accepted.
     pub skipped: u64,
+    /// Whether the dead letters were named.
+    pub by_name: bool,
     /// Those that are still to be done, if they were named.
     pub ids: Vec<DeliveryId>,
     /// Only those with this reason.
@@ -189,6 +191,13 @@ fn no_replay() -> ReplayId {
 }
 
 impl Replay {
+    /// Counts what became of a step.
+    pub(super) fn count(&mut self, results: &[Repaired]) {
+        let done = results.iter().filter(|r| **r == Repaired::Done).count();
+        self.replayed += done as u64;
+        self.skipped += (results.len() - done) as u64;
+    }
+
     /// The dead letters that it goes on with.
     pub fn query(&self, limit: usize) -> DeadLetterQuery {
         DeadLetterQuery {

@@ -163,7 +163,7 @@ impl World {
             Write::DeleteLead { org, lead, .. } => Ok(Done::Changed(self.delete_lead(&org, lead))),
             Write::PutRule { org, name, spec, .. } => self.put_rule(org, name, spec),
             Write::RevokeToken { org, jti, until_ms, .. } => Ok(self.revoke(org, jti, until_ms)),
-            Write::PutReplay { replay, now_ms } => self.put_replay(*replay, now_ms),
+            Write::PutReplay { replay, repair, now_ms } => self.put_replay(*replay, repair.as_ref(), now_ms),
             Write::Note { .. } => Ok(Done::Noted),
             Write::Request(_) => Err(StoreError::Conflict("a request cannot be part of another".to_owned())),
             Write::Begin(begin) => self.begin(&begin).map(Done::Begun),

@@ -7,7 +7,7 @@ use crate::{
     id::{ChangeId, LeadId, ReplayId},
     org::OrgId,
     store::{
-        Done, LeadBatch, LeadCounts, LeadQuery, LeadWrite, ONCE_MS, Once, Page, Replay, ReplayState, Request, RevokedToken, StoreError,
+        Done, LeadBatch, LeadCounts, LeadQuery, LeadWrite, ONCE_MS, Once, Page, Repair, Replay, ReplayState, Request, RevokedToken, StoreError,
         StoredConsent, StoredLead, StoredRule,
         remembered::{recall, remember},
     },
@@ -135,11 +135,14 @@ impl World {
         Done::Noted
     }
 
-    pub(super) fn put_replay(&mut self, mut replay: Replay, now_ms: i64) -> Result<Done, StoreError> {
+    pub(super) fn put_replay(&mut self, mut replay: Replay, repair: Option<&Repair>, now_ms: i64) -> Result<Done, StoreError> {
         if replay.id.0 == 0 {
             replay.id = ReplayId(self.next_id(now_ms));
         } else if self.people.replays.get(&replay.id).is_none_or(|known| known.state != ReplayState::Running || known.org != replay.org) {
             return Err(StoreError::Conflict(format!("replay {} does not run any more", replay.id)));
+        }
+        if let Some(repair) = repair {
+            replay.count(&self.repair(repair));
         }
         let id = replay.id;
         self.people.replays.insert(id, replay);

@@ -10,7 +10,7 @@ use crate::{
     id::ReplayId,
     org::OrgId,
     store::{
-        Done, ONCE_MS, Once, Replay, ReplayState, RevokedToken, StoreError, StoredRule,
+        Done, ONCE_MS, Once, Repair, Replay, ReplayState, RevokedToken, StoreError, StoredRule,
         remembered::{recall, remember},
     },
 };
@@ -90,7 +90,12 @@ pub(super) fn revoked(conn: &Connection, after: i64, now_ms: i64) -> Result<Vec<
     Ok(list)
 }
 
-pub(super) fn put_replay(tx: &mut Tx<'_>, replay: &Replay, now_ms: i64) -> Result<Done, StoreError> {
+pub(super) fn put_replay(tx: &mut Tx<'_>, replay: &Replay, repair: Option<&Repair>, now_ms: i64) -> Result<Done, StoreError> {
+    let mut replay = replay.clone();
+    if let Some(repair) = repair {
+        replay.count(&super::settle::repair(tx, repair)?);
+    }
+    let replay = &replay;
     let org = tx.org_number(&replay.org)?;
     let record = serde_json::to_string(replay).map_err(|_| damaged("a replay"))?;
     let running = replay.state == ReplayState::Running;

@@ -124,7 +124,7 @@ fn run(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
         Write::DeleteLead { org, lead, .. } => Done::Changed(leads::delete(tx, org, *lead)?),
         Write::PutRule { org, name, spec, .. } => requests::put_rule(tx, org, name, spec.as_deref())?,
         Write::RevokeToken { org, jti, until_ms, now_ms } => requests::revoke(tx, org, jti, *until_ms, *now_ms)?,
-        Write::PutReplay { replay, now_ms } => requests::put_replay(tx, replay, *now_ms)?,
+        Write::PutReplay { replay, repair, now_ms } => requests::put_replay(tx, replay, repair.as_ref(), *now_ms)?,
         Write::Note { .. } => Done::Noted,
         Write::Request(_) => return Err(StoreError::Conflict("a request cannot be part of another".to_owned())),
     })
