@@ -4,6 +4,7 @@
 //! click id and time, else with hashed identifiers and time. Where it was read from never matters.
 
 pub mod input;
+pub mod request;
 
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
+use crate::body::{self, Shape};
+
 /// A conversion as JSON says it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,8 +32,10 @@ pub struct ConversionInput {
     /// Google click id of an iOS web click.
     pub wbraid: Option<String>,
     /// Who the person is.
+    #[serde(deserialize_with = "body::object")]
     pub identifiers: Option<IdentifiersInput>,
     /// What the person agreed to.
+    #[serde(deserialize_with = "body::object")]
     pub consent: Option<ConsentInput>,
     /// Names of destinations; only where destinations are at hand.
     pub destinations: Option<Vec<String>>,
@@ -71,6 +75,33 @@ pub struct ConsentInput {
     pub ad_personalization: Option<String>,
 }
 
+/// The fields above, for the second look at a refused body.
+pub(super) const SHAPE: Shape = Shape::Object(&[
+    ("action", Shape::Text),
+    ("occurred_at", Shape::Text),
+    ("value", Shape::Decimal),
+    ("currency", Shape::Text),
+    ("order_id", Shape::Text),
+    ("lead_id", Shape::Text),
+    ("gclid", Shape::Text),
+    ("gbraid", Shape::Text),
+    ("wbraid", Shape::Text),
+    ("identifiers", IDENTIFIERS),
+    ("consent", CONSENT),
+    ("destinations", Shape::Texts),
+]);
+
+const IDENTIFIERS: Shape = Shape::Object(&[
+    ("email", Shape::Text),
+    ("phone", Shape::Text),
+    ("first_name", Shape::Text),
+    ("last_name", Shape::Text),
+    ("country", Shape::Text),
+    ("postal_code", Shape::Text),
+]);
+
+const CONSENT: Shape = Shape::Object(&[("ad_user_data", Shape::Text), ("ad_personalization", Shape::Text)]);
+
 /// A decimal as written, from a JSON string or number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecimalText(pub String);
@@ -106,7 +137,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_at_every_level_and_debug_hides_persons() {
-        for bad in [r#"{"x":1}"#, r#"{"identifiers":{"mail":"a"}}"#, r#"{"consent":{"storage":"granted"}}"#] {
+        for bad in [r#"{"x":1}"#, r#"{"identifiers":{"mail":"a"}}"#, r#"{"consent":{"storage":"granted"}}"#, r#"{"consent":["granted"]}"#] {
             assert!(serde_json::from_str::<ConversionInput>(bad).is_err(), "{bad}");
         }
         let input = serde_json::from_str::<ConversionInput>(r#"{"identifiers":{"email":"ada@example.com"}}"#).unwrap();

@@ -6,7 +6,8 @@ use super::{
     opening::times,
     options::Options,
     reader::{Context, FileFault, RowKind},
-    rules::{Rules, Verdict},
+    rules::{Person, Rules, Verdict},
+    zone::Times,
 };
 use crate::{conversion::input::ConversionInput, finding::Finding};
 
@@ -31,11 +32,19 @@ impl Judge {
         Ok(Self { rules: Rules::new(context, options, times(options, None)?), found: Found::new(json::titles()) })
     }
 
-    /// Judges `input`, the `index`th of its request; findings carry the index as their row.
+    /// A judge for requests, which have no flags.
+    pub(crate) fn of_requests(context: &Context) -> Self {
+        let times = Times::new(None, None, jiff::tz::TimeZoneDatabase::bundled());
+        Self { rules: Rules::new(context, &Options::default(), times), found: Found::new(json::titles()) }
+    }
+
+    /// Judges `input`, the `index`th of its request; findings carry the index as their row. One that names a lead may
+    /// leave click ids, identifiers and consent to it.
     pub fn conversion<'a>(&'a mut self, index: u64, input: &'a ConversionInput) -> Judged<'a> {
         self.found.start(index);
         let cells = json::cells(input, &mut self.found);
-        let kind = match self.rules.conversion(&cells, &mut self.found) {
+        let person = if input.lead_id.is_some() { Person::Known } else { Person::InRow };
+        let kind = match self.rules.conversion(&cells, person, &mut self.found) {
             Verdict::Conversion(candidate) => RowKind::Conversion(candidate),
             Verdict::Adjustment(adjustment) => RowKind::Adjustment(adjustment),
             Verdict::Denied => RowKind::Denied,

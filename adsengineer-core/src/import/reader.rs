@@ -16,7 +16,7 @@ use super::{
     opening::{Opening, times},
     options::Options,
     records::{Cut, Record, Records},
-    rules::{Rules, Verdict},
+    rules::{Person, Rules, Verdict},
     seen::Seen,
     summary::Summary,
 };
@@ -248,7 +248,7 @@ fn judge_csv<'a>(layout: &'a Layout, record: &Record<'a>, rules: &mut Rules, fou
         cells.fill(*column, text);
     }
     match layout.kind {
-        Kind::Conversions => rules.conversion(&cells, found),
+        Kind::Conversions => rules.conversion(&cells, Person::InRow, found),
         Kind::Adjustments => rules.adjustment(&cells, found),
     }
 }
@@ -270,7 +270,7 @@ fn judge_json<'a>(
     for (column, text) in fills {
         cells.fill(*column, text);
     }
-    (rules.conversion(&cells, found), RawCells::Json(json::raw(&cells)))
+    (rules.conversion(&cells, Person::InRow, found), RawCells::Json(json::raw(&cells)))
 }
 
 /// Whether no earlier row has said the same; if one has, that is an error.

@@ -39,6 +39,15 @@ pub(crate) enum Verdict<'a> {
     Refused,
 }
 
+/// Where a conversion's person, clicks and consent come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Person {
+    /// The row must name somebody who agreed.
+    InRow,
+    /// They are known already; what the row says all the same is judged.
+    Known,
+}
+
 /// The rules of one file.
 pub(crate) struct Rules {
     org: OrgId,
@@ -69,8 +78,8 @@ impl Rules {
     }
 
     /// Judges a row that describes a conversion. Consent comes first: of a person who said no, nothing else is looked at.
-    pub(crate) fn conversion<'a>(&mut self, cells: &Cells<'a>, found: &mut Found) -> Verdict<'a> {
-        let Some(consent) = self.consent(cells, found) else { return Verdict::Denied };
+    pub(crate) fn conversion<'a>(&mut self, cells: &Cells<'a>, person: Person, found: &mut Found) -> Verdict<'a> {
+        let Some(consent) = self.consent(cells, person, found) else { return Verdict::Denied };
         let action = self.action(cells, found);
         let occurred_at = self.time(Column::Time, cells, found);
         if let Some(time) = occurred_at {
@@ -82,7 +91,7 @@ impl Rules {
         }
         let order_id = self.order(cells, found);
         let click_id = click(cells, found);
-        let identifiers = identifiers::read(cells, click_id.is_some(), found);
+        let identifiers = identifiers::read(cells, click_id.is_some() || person == Person::Known, found);
         let (true, Some(action), Some(occurred_at)) = (found.errors.is_empty(), action, occurred_at) else { return Verdict::Refused };
         let Ok(instant) = Timestamp::from_second(occurred_at) else { return Verdict::Refused };
         let subject = match (order_id, click_id) {
@@ -133,7 +142,7 @@ impl Rules {
     }
 
     /// `None` if the person said no.
-    fn consent(&self, cells: &Cells<'_>, found: &mut Found) -> Option<AdConsent> {
+    fn consent(&self, cells: &Cells<'_>, person: Person, found: &mut Found) -> Option<AdConsent> {
         let mut read = |column: Column| {
             let text = cells.get(column);
             if text.is_empty() || text.eq_ignore_ascii_case("unspecified") {
@@ -148,7 +157,7 @@ impl Rules {
         let consent = if told { consent } else { consent.or_default(self.default_consent) };
         match consent.permit() {
             Err(crate::consent::NoPermit::Refused(_)) => return None,
-            Err(_) if !told => found.refuse(Code::ConsentRequired, Code::ConsentRequired.meaning()),
+            Err(_) if !told && person == Person::InRow => found.refuse(Code::ConsentRequired, Code::ConsentRequired.meaning()),
             _ => {}
         }
         Some(consent)
