@@ -16,6 +16,15 @@ use crate::{
     org::OrgId,
 };
 
+/// The conversions of a request.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RequestedConversions {
+    /// Whether the body was an array.
+    pub many: bool,
+    /// Its conversions, in order.
+    pub conversions: Vec<RequestedConversion>,
+}
+
 /// One conversion of a request.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RequestedConversion {
@@ -44,7 +53,7 @@ pub struct Remark {
 }
 
 /// Reads one conversion or an array of at most `max`, as of `now_s` (Unix seconds). One that cannot be used refuses all.
-pub fn parse_conversions(body: &[u8], max: usize, now_s: i64) -> Result<Vec<RequestedConversion>, BodyError> {
+pub fn parse_conversions(body: &[u8], max: usize, now_s: i64) -> Result<RequestedConversions, BodyError> {
     let read = body::read::<ConversionInput>(body, max, &SHAPE)?;
     // The organization only matters for natural keys, which are asked for later.
     let context = Context { org: OrgId::default(), now: Timestamp::from_second(now_s).unwrap_or(Timestamp::MAX) };
@@ -66,7 +75,8 @@ pub fn parse_conversions(body: &[u8], max: usize, now_s: i64) -> Result<Vec<Requ
         };
         requested.push(RequestedConversion { conversion, lead_id: input.lead_id, destinations: input.destinations, findings });
     }
-    if errors.is_empty() { Ok(requested) } else { Err(BodyError::Invalid(errors)) }
+    let many = read.many;
+    if errors.is_empty() { Ok(RequestedConversions { many, conversions: requested }) } else { Err(BodyError::Invalid(errors)) }
 }
 
 impl Conversion {

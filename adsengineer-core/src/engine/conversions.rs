@@ -2,7 +2,7 @@
 
 use super::{Batch, Engine, EngineError, Incoming, OnceKey, Setup, require};
 use crate::{
-    conversion::request::{Remark, RequestedConversion},
+    conversion::request::{Remark, RequestedConversions},
     finding::Severity,
     id::{ConversionId, LeadId},
     lead::FieldError,
@@ -35,16 +35,16 @@ impl Engine {
     pub async fn accept_conversions(
         &self,
         caller: &Caller,
-        requested: Vec<RequestedConversion>,
+        requested: RequestedConversions,
         once: Option<OnceKey>,
     ) -> Result<AcceptedConversions, EngineError> {
         require(caller, Role::Member)?;
         let setup = self.setup(caller.org()).await?;
+        let RequestedConversions { many, conversions: requested } = requested;
         let rows = requested.len() as u64;
         let mut errors = Vec::new();
         let mut receipts = Vec::with_capacity(requested.len());
         let mut incoming: Vec<(Incoming, Vec<StoredDestination>)> = Vec::with_capacity(requested.len());
-        let many = requested.len() > 1;
         for (index, request) in requested.into_iter().enumerate() {
             let at = if many { format!("/{index}") } else { String::new() };
             let mut receipt = Receipt { place: None, findings: request.findings };

@@ -11,7 +11,7 @@ use crate::{
 const NOW: i64 = 1_795_010_700; // 2026-11-18T14:05:00Z
 
 fn parse(body: &str) -> Result<Vec<RequestedConversion>, BodyError> {
-    parse_conversions(body.as_bytes(), 2000, NOW)
+    parse_conversions(body.as_bytes(), 2000, NOW).map(|requested| requested.conversions)
 }
 
 fn errors(body: &str) -> Vec<(String, &'static str)> {

@@ -1,0 +1,237 @@
+//! What handlers take: callers by role, bodies, queries and ids, each refused with a problem of its own.
+
+use std::marker::PhantomData;
+
+use adsengineer_core::{
+    engine::OnceKey,
+    org::{Caller, Role},
+};
+use axum::{
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{Method, StatusCode, header, request::Parts},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::{Api, error::Problem, error::forbidden, state::Running};
+
+/// The largest body, in bytes.
+pub const BODY_MAX: usize = 4 << 20;
+
+/// A role as a type.
+pub trait Permission: Send + Sync + 'static {
+    /// The weakest role that suffices.
+    const ROLE: Role;
+}
+
+macro_rules! permissions {
+    ($($name:ident)*) => {$(
+        #[doc = concat!("Needs the role ", stringify!($name), " or a higher one.")]
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl Permission for $name {
+            const ROLE: Role = Role::$name;
+        }
+    )*};
+}
+
+permissions! { Viewer Member Admin Owner }
+
+/// Whoever sent the request; it has at least the role `P`.
+#[derive(Debug)]
+pub struct As<P: Permission>(pub Caller, PhantomData<P>);
+
+/// Why a request has no caller; the gate leaves it for the handler that needs one.
+#[derive(Clone, Debug)]
+pub(crate) struct Unauthenticated(pub Problem);
+
+impl<P: Permission, S: Send + Sync> FromRequestParts<S> for As<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parts.extensions.get::<Caller>() {
+            Some(caller) if caller.role() >= P::ROLE => Ok(Self(caller.clone(), PhantomData)),
+            Some(_) => Err(forbidden(P::ROLE.as_str())),
+            None => Err(parts.extensions.get::<Unauthenticated>().map_or_else(no_token, |why| why.0.clone())),
+        }
+    }
+}
+
+/// The request has no token.
+pub(crate) fn no_token() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "TOKEN_MISSING", "the request has no token: send `Authorization: Bearer …`")
+}
+
+/// A body that says it is JSON, as bytes; [`BODY_MAX`] at most.
+#[derive(Debug)]
+pub struct JsonBytes(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
+            let detail = "the body must be JSON: send `Content-Type: application/json`";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
+        }
+        read(request).await.map(Self)
+    }
+}
+
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body is larger than {} MiB; send several requests", BODY_MAX >> 20);
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
+    };
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_MAX) {
+        return Err(too_large());
+    }
+    match Limited::new(request.into_body(), BODY_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "BODY_BROKEN", "the connection ended in the middle of the body")),
+    }
+}
+
+/// A body as `T`.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => {
+            let text = error.to_string();
+            let detail = text.split(" at line").next().unwrap_or_default();
+            let (code, field) = match detail.split('`').collect::<Vec<_>>()[..] {
+                ["unknown field ", field, ..] => ("UNKNOWN_FIELD", field),
+                ["missing field ", field, ..] => ("FIELD_REQUIRED", field),
+                ["duplicate field ", field, ..] => ("DUPLICATE_FIELD", field),
+                _ => ("INVALID_TYPE", ""),
+            };
+            let pointer = if field.is_empty() { String::new() } else { format!("/{}", field.replace('~', "~0").replace('/', "~1")) };
+            let detail = match code {
+                "UNKNOWN_FIELD" => "this field is not known here".to_owned(),
+                "FIELD_REQUIRED" => "this field is required".to_owned(),
+                "DUPLICATE_FIELD" => "this field stands twice".to_owned(),
+                _ => format!("a value of the wrong type at line {} column {}", error.line(), error.column()),
+            };
+            Problem::field(pointer, code, detail)
+        }
+        _ => {
+            let detail = format!("the body is not JSON: it breaks at line {} column {}", error.line(), error.column());
+            Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail)
+        }
+    })
+}
+
+/// A query string as `T`; unknown and repeated parameters are refused.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        query.map(|query| Self(query.0)).map_err(|error| {
+            let text = error.body_text();
+            let detail = text.rsplit("query string: ").next().unwrap_or_default().to_owned();
+            let name = match detail.split('`').collect::<Vec<_>>()[..] {
+                ["unknown field ", name, ..] => name.to_owned(),
+                _ => detail.split(':').next().filter(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).unwrap_or_default().to_owned(),
+            };
+            let detail = if detail.starts_with("unknown field") { "this parameter is not known here" } else { "the parameter cannot be read" };
+            Problem::field(format!("?{name}"), "INVALID_PARAMETER", detail)
+        })
+    }
+}
+
+/// A path parameter as an id; what is none names nothing.
+#[derive(Debug)]
+pub struct Id<T>(pub T);
+
+impl<T: std::str::FromStr + Send, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Name::from_request_parts(parts, state).await?.0;
+        text.parse().map(Self).map_err(|_| Problem::not_found("such thing"))
+    }
+}
+
+/// A path parameter as text.
+#[derive(Debug)]
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        path.map(|path| Self(path.0)).map_err(|_| Problem::not_found("such thing"))
+    }
+}
+
+/// The request's idempotency key, if it has one; quoted and bare are one key.
+#[derive(Debug)]
+pub struct IdempotencyKey {
+    key: Option<String>,
+    method: Method,
+    path: String,
+}
+
+/// Longest idempotency key.
+const KEY_MAX: usize = 255;
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let wrong = || {
+            let detail = format!("the Idempotency-Key must be 1 to {KEY_MAX} printable ASCII characters, quoted or bare, and stand once");
+            Problem::new(StatusCode::BAD_REQUEST, "INVALID_IDEMPOTENCY_KEY", detail)
+        };
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let key = match (values.next(), values.next()) {
+            (None, _) => None,
+            (Some(value), None) => {
+                let text = value.to_str().map_err(|_| wrong())?.trim();
+                let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+                let fits = (1..=KEY_MAX).contains(&bare.len()) && bare.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"');
+                Some(if fits { bare.to_owned() } else { return Err(wrong()) })
+            }
+            (Some(_), Some(_)) => return Err(wrong()),
+        };
+        Ok(Self { key, method: parts.method.clone(), path: parts.uri.path().to_owned() })
+    }
+}
+
+impl IdempotencyKey {
+    /// The key for the engine, held until the request ends: another one with it is told that this one still runs.
+    pub(crate) fn hold(&self, api: &Api, caller: &Caller, body: &[u8]) -> Result<Option<Held>, Problem> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let once = api.engine().once(caller, key, &[self.method.as_str().as_bytes(), self.path.as_bytes(), body]);
+        match api.running().hold(once.id()) {
+            Some(running) => Ok(Some(Held { once, _running: running })),
+            None => {
+                let detail = "a request with this idempotency key still runs; ask again when it has ended";
+                Err(Problem::new(StatusCode::CONFLICT, "IDEMPOTENCY_KEY_IN_USE", detail).retry_after(1))
+            }
+        }
+    }
+}
+
+/// An idempotency key in use.
+pub(crate) struct Held {
+    once: OnceKey,
+    _running: Running,
+}
+
+impl Held {
+    /// The key for the engine.
+    pub(crate) fn once(held: Option<&Self>) -> Option<OnceKey> {
+        held.map(|held| held.once.clone())
+    }
+}

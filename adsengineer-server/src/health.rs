@@ -1,0 +1,136 @@
+//! How everything is doing: checked in the background, answered from memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use adsengineer_core::{engine::Engine, store::StoreError};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The database must answer within this time.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How well something works.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It works.
+    Healthy,
+    /// It works in part.
+    Degraded,
+    /// It does not work.
+    Unhealthy,
+}
+
+/// One thing that was checked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Check {
+    /// How well it works.
+    pub status: Condition,
+    /// How long the check took.
+    pub latency_ms: u64,
+    /// When it was checked.
+    #[schema(value_type = String, format = DateTime)]
+    pub checked_at: Timestamp,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// How everything is doing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub struct Report {
+    /// The worst of all.
+    pub status: Condition,
+    /// Now.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// The program's version.
+    pub version: &'static str,
+    /// What was checked, by name.
+    pub checks: BTreeMap<&'static str, Check>,
+}
+
+/// The latest checks of an engine.
+pub struct Health {
+    engine: Engine,
+    checks: Arc<Mutex<BTreeMap<&'static str, Check>>>,
+}
+
+impl Health {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, checks: Arc::default() }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.engine.clock().now_ms()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Checks everything; called in the background.
+    pub async fn check(&self) {
+        let mut found = BTreeMap::new();
+        found.insert("database", self.database().await);
+        found.insert("encryption", Check { status: Condition::Healthy, latency_ms: 0, checked_at: self.now(), detail: None });
+        let destinations = self.destinations().await;
+        found.insert("queue", destinations.0);
+        if let Some(google) = destinations.1 {
+            found.insert("google_ads", google);
+        }
+        *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    /// Whether a durable write is possible: a small one is made.
+    pub async fn database(&self) -> Check {
+        let started = Instant::now();
+        let answer = tokio::time::timeout(DATABASE_TIMEOUT, self.engine.probe()).await;
+        let (status, detail) = match answer {
+            Ok(Ok(())) => (Condition::Healthy, None),
+            Ok(Err(error)) => (Condition::Unhealthy, Some(plain(&error))),
+            Err(_) => (Condition::Unhealthy, Some("the database does not answer".to_owned())),
+        };
+        Check { status, latency_ms: millis(started), checked_at: self.now(), detail }
+    }
+
+    /// The queue as a whole, and the Google destinations of all organizations.
+    async fn destinations(&self) -> (Check, Option<Check>) {
+        let started = Instant::now();
+        let agenda = self.engine.store().agenda(self.engine.clock().now_ms()).await;
+        let (latency_ms, checked_at) = (millis(started), self.now());
+        let check = |status, detail| Check { status, latency_ms, checked_at, detail };
+        let Ok(agenda) = agenda else { return (check(Condition::Unhealthy, Some("the queue cannot be read".to_owned())), None) };
+        let stopped = agenda.iter().filter(|a| a.destination.health.hold.is_some() || a.destination.health.breaker.as_str() == "open").count();
+        let google = (!agenda.is_empty()).then(|| match stopped {
+            0 => check(Condition::Healthy, None),
+            n => check(Condition::Degraded, Some(format!("{n} of {} destinations with open work are stopped; `adsengineer status` says why", agenda.len()))),
+        });
+        (check(Condition::Healthy, None), google)
+    }
+
+    /// The latest checks; the database is asked anew, because writes depend on it.
+    pub async fn report(&self) -> Report {
+        let database = self.database().await;
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        checks.insert("database", database);
+        let status = checks.values().map(|check| check.status).max().unwrap_or(Condition::Healthy);
+        Report { status, timestamp: self.now(), version: env!("CARGO_PKG_VERSION"), checks }
+    }
+}
+
+fn millis(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is wrong, without paths or addresses.
+fn plain(error: &StoreError) -> String {
+    match error {
+        StoreError::Busy => "the database has too much to do",
+        StoreError::DiskFull(_) => "the disk is full",
+        StoreError::Damaged(_) => "the database is damaged",
+        _ => "the database cannot be used",
+    }
+    .to_owned()
+}
