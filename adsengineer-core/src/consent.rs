@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 pub use record::{ConsentRecord, InvalidMethod, Method};
 
+pub mod tcf;
+
 mod record;
 
 /// A person's answer for one purpose. Unspecified is the absence of a state, never one of these.

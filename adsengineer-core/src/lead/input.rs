@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for BudgetText {
         }
         Ok(Self(match text.split_once('.') {
             _ if text.contains(['e', 'E']) => text.parse::<f64>().map_or(text, |number| format!("{number:.2}")),
-            Some((whole, fraction)) => format!("{whole}.{:0<2.2}", fraction),
+            Some((whole, fraction)) => format!("{whole}.{fraction:0<2.2}"),
             None => text,
         }))
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     body::{BodyError, FieldError, Fields, Items, Text},
     click_id,
-    consent::{ConsentRecord, ConsentState},
+    consent::{ConsentRecord, ConsentState, tcf},
     finding::Code,
     identity::{self, Identifier, InvalidPhone},
 };
@@ -205,8 +205,19 @@ impl Judge<'_> {
             method,
             at: self.fields.time("/consent/at", consent.at.as_deref(), self.now_s),
             text_version: self.fields.text("/consent/text_version", consent.text_version.as_deref(), 200).map(Into::into),
-            tcf: self.fields.text("/consent/tcf", consent.tcf.as_deref(), 8192).map(Into::into),
+            tcf: self.tcf(consent.tcf.as_deref()),
             gpc: consent.gpc,
+        }
+    }
+
+    fn tcf(&mut self, text: Option<&str>) -> Option<String> {
+        let text = self.fields.text("/consent/tcf", text, 8192)?;
+        match tcf::decode(text) {
+            Ok(_) => Some(text.to_owned()),
+            Err(why) => {
+                self.fields.fail("/consent/tcf", "INVALID_TCF", why.to_string());
+                None
+            }
         }
     }
 

@@ -112,7 +112,7 @@ fn lead(fields: &str) -> Lead {
     let body = format!(r#"{{{fields},"consent":{{"storage":"granted","ad_user_data":"granted"}}}}"#);
     match parse_leads(body.as_bytes(), 1, NOW).unwrap().leads.remove(0) {
         Judged::Lead(lead) => *lead,
-        other => panic!("{other:?}"),
+        denied @ Judged::Denied { .. } => panic!("{denied:?}"),
     }
 }
 

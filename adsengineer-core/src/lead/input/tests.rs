@@ -83,7 +83,7 @@ fn who_did_not_agree_to_storage_is_denied_and_not_an_error() {
 #[test]
 fn malformed_consent_is_an_error_with_its_place() {
     for (consent, pointer, code) in [
-        (r#"true"#, "/consent", "INVALID_TYPE"),
+        ("true", "/consent", "INVALID_TYPE"),
         (r#"["granted"]"#, "/consent", "INVALID_TYPE"),
         (r#"{"storage":true}"#, "/consent/storage", "INVALID_TYPE"),
         (r#"{"storage":"yes"}"#, "/consent/storage", "INVALID_CONSENT"),
@@ -91,6 +91,7 @@ fn malformed_consent_is_an_error_with_its_place() {
         (r#"{"storage":"granted","ad_user_data":"1"}"#, "/consent/ad_user_data", "INVALID_CONSENT"),
         (r#"{"storage":"denied","method":"telepathy"}"#, "/consent/method", "INVALID_CONSENT"),
         (r#"{"storage":"granted","at":"yesterday"}"#, "/consent/at", "INVALID_TIME"),
+        (r#"{"storage":"granted","tcf":"CPx"}"#, "/consent/tcf", "INVALID_TCF"),
         (r#"{"storage":"granted","gpc":"1"}"#, "/consent/gpc", "INVALID_TYPE"),
         (r#"{"storage":"granted","storage":"denied"}"#, "/consent/storage", "DUPLICATE_FIELD"),
         (r#"{"analytics":"granted"}"#, "/consent/analytics", "UNKNOWN_FIELD"),
