@@ -254,7 +254,7 @@ mod tests {
             for (first, from) in admitted.iter().enumerate() {
                 for (last, to) in admitted.iter().enumerate().skip(first) {
                     let most = i64::from(limit) + (to - from) / interval;
-                    prop_assert!((last - first + 1) as i64 <= most);
+                    prop_assert!(i64::try_from(last - first + 1).unwrap() <= most);
                 }
             }
         }
