@@ -37,6 +37,7 @@ pub mod aead;
 pub mod audit;
 pub mod backoff;
 pub mod breaker;
+pub mod client_address;
 pub mod delivery;
 pub mod identity;
 pub mod import;
@@ -51,6 +52,8 @@ pub mod clock;
 pub mod destination;
 #[cfg(all(feature = "sqlite", feature = "http"))]
 pub mod engine;
+#[cfg(feature = "engine")]
+pub mod limiter;
 #[cfg(feature = "engine")]
 pub mod store;
 #[cfg(feature = "engine")]
