@@ -14,6 +14,7 @@ mod record;
 /// A person's answer for one purpose. Unspecified is the absence of a state, never one of these.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ConsentState {
     /// Agreed.
     Granted,
@@ -62,6 +63,7 @@ impl fmt::Display for ConsentState {
 /// What a conversion says about consent; `None` is unspecified.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AdConsent {
     /// May personal data go to the platform for advertising?
     #[serde(default)]

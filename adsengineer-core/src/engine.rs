@@ -49,6 +49,7 @@ use crate::{
     id::{ConversionId, DeliveryId},
     lead::{FieldError, LeadStatus},
     org::{Caller, Role},
+    rate_limit,
     scoring::ScoringRules,
     store::{
         ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Once, Page, Reconciliation, Repair,
@@ -154,6 +155,13 @@ pub struct Engine {
 pub struct OnceKey {
     key: [u8; 16],
     body: [u8; 16],
+}
+
+impl OnceKey {
+    /// The key's hash, for telling requests that run at the same time.
+    pub fn id(&self) -> [u8; 16] {
+        self.key
+    }
 }
 
 impl Engine {
@@ -274,6 +282,13 @@ impl Engine {
     pub fn once(&self, caller: &Caller, key: &str, request: &[&[u8]]) -> OnceKey {
         let org = caller.org();
         OnceKey { key: self.vault.request_key(org, &[key.as_bytes()]), body: self.vault.request_key(org, request) }
+    }
+
+    /// Whether a durable write is possible now: a small one is made.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let limits = rate_limit::Quota::try_new(1, 1, 1).into_iter().collect();
+        let probe = Write::Reserve { quota: "probe".into(), limits, now_ms: self.clock.now_ms() };
+        self.store.write(vec![probe]).await.pop().unwrap_or(Err(StoreError::Busy)).map(|_| ())
     }
 
     /// Records an act that changes nothing, for the audit log.

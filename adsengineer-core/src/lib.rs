@@ -54,6 +54,8 @@ pub mod destination;
 pub mod engine;
 #[cfg(feature = "engine")]
 pub mod limiter;
+#[cfg(all(feature = "sqlite", feature = "http"))]
+pub mod shape;
 #[cfg(feature = "engine")]
 pub mod store;
 #[cfg(feature = "engine")]

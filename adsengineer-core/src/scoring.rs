@@ -78,6 +78,7 @@ impl Default for ScoringRules {
 
 /// What a lead is probably worth, and why.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Score {
     /// 0 to 100.
     pub score: u8,
@@ -96,6 +97,7 @@ pub struct Score {
 
 /// One part of a score.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Part {
     /// What is known: `base`, `phone`, `tag`, `budget`, `company`.
     pub what: Cow<'static, str>,

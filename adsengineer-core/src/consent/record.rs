@@ -10,6 +10,7 @@ use super::{AdConsent, ConsentState};
 /// How an answer was given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Method {
     /// In a cookie banner or consent platform.
     CookieBanner,
@@ -54,6 +55,7 @@ impl FromStr for Method {
 /// A person's answers by purpose, and what proves them. `None` is unspecified.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConsentRecord {
     /// May the data be stored at all?
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +70,7 @@ pub struct ConsentRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
     /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     /// Which wording the person saw.

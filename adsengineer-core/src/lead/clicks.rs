@@ -13,6 +13,7 @@ macro_rules! clicks {
     ($($(#[$doc:meta])* $field:ident)*) => {
         /// The click ids of a lead, one of each kind.
         #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(default)]
         pub struct Clicks {
             $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<Box<str>>,)*
@@ -92,6 +93,7 @@ impl fmt::Debug for Clicks {
 /// Campaign parameters.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Utm {
     /// Where the visitor came from.
     #[serde(skip_serializing_if = "Option::is_none")]

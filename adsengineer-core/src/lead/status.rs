@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How far a sale has come.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum LeadStatus {
     /// Just come in.
     #[default]

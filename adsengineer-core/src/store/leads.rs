@@ -101,7 +101,8 @@ pub struct LeadQuery {
 }
 
 /// How many leads an organization had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeadCounts {
     /// Stored for the first time.
     pub stored: u64,
@@ -134,6 +135,7 @@ pub struct RevokedToken {
 /// How far a replay is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ReplayState {
     /// It goes on.
     Running,
