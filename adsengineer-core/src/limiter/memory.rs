@@ -33,10 +33,10 @@ struct Shard {
 #[derive(Clone, Copy)]
 struct Row([Place; PLACES]);
 
-/// A key in two halves, which need no padding, and its TAT in Unix microseconds; 0 where nothing is.
+/// A key as bytes, which need no padding, and its TAT in Unix microseconds; 0 where nothing is.
 #[derive(Clone, Copy, Default)]
 struct Place {
-    key: [u64; 2],
+    key: [u8; 16],
     tat_us: i64,
 }
 
@@ -60,23 +60,12 @@ impl MemoryLimiter {
             return Err(LimiterError::Nonsense(format!("{} charges at once; {MAX_CHARGES} are the most", charges.len())));
         }
         let mut locked = Locked::new(&self.shards, charges);
-        let mut tats = [0; MAX_CHARGES];
         let mut verdicts = Vec::with_capacity(charges.len());
-        for (index, Charge { key, quota, cost }) in charges.iter().enumerate() {
-            let earlier = charges[..index].iter().rposition(|charge| charge.key == *key);
-            let tat_us = earlier.map_or_else(|| locked.tat_us(*key), |earlier| tats[earlier]);
-            let (tat_us, verdict) = quota.admit(tat_us, *cost, now_us);
-            tats[index] = tat_us;
-            verdicts.push(verdict);
-        }
+        let tats = locked.admit(charges, now_us, &mut verdicts);
         if verdicts.iter().all(|verdict| verdict.allowed) {
-            for (Charge { key, .. }, tat_us) in charges.iter().zip(tats).filter(|(charge, _)| charge.cost > 0) {
-                locked.put(*key, tat_us);
-            }
+            locked.spend(charges, tats);
         } else {
-            for (verdict, Charge { key, quota, .. }) in verdicts.iter_mut().zip(charges).filter(|(verdict, _)| verdict.allowed) {
-                *verdict = quota.admit(locked.tat_us(*key), 0, now_us).1;
-            }
+            locked.take_back(charges, now_us, &mut verdicts);
         }
         Ok(verdicts)
     }
@@ -109,6 +98,32 @@ impl<'a> Locked<'a> {
         Self { shards, guards: std::array::from_fn(|_| locking.next().map(|shard| lock(&all[shard]))) }
     }
 
+    /// Adds one verdict per charge, as if all were spent, and returns the TATs that would follow.
+    fn admit(&mut self, charges: &[Charge], now_us: i64, verdicts: &mut Vec<Verdict>) -> [i64; MAX_CHARGES] {
+        let mut tats = [0; MAX_CHARGES];
+        for (index, Charge { key, quota, cost }) in charges.iter().enumerate() {
+            let earlier = charges[..index].iter().rposition(|charge| charge.key == *key);
+            let tat_us = earlier.map_or_else(|| self.tat_us(*key), |earlier| tats[earlier]);
+            let (tat_us, verdict) = quota.admit(tat_us, *cost, now_us);
+            tats[index] = tat_us;
+            verdicts.push(verdict);
+        }
+        tats
+    }
+
+    fn spend(&mut self, charges: &[Charge], tats: [i64; MAX_CHARGES]) {
+        for (Charge { key, .. }, tat_us) in charges.iter().zip(tats).filter(|(charge, _)| charge.cost > 0) {
+            self.put(*key, tat_us);
+        }
+    }
+
+    /// Lets the verdicts of charges that would have fitted say what is there, since nothing was spent.
+    fn take_back(&mut self, charges: &[Charge], now_us: i64, verdicts: &mut [Verdict]) {
+        for (verdict, Charge { key, quota, .. }) in verdicts.iter_mut().zip(charges).filter(|(verdict, _)| verdict.allowed) {
+            *verdict = quota.admit(self.tat_us(*key), 0, now_us).1;
+        }
+    }
+
     /// The shard of a key that was among the charges.
     fn guard(&mut self, key: LimiterKey) -> Option<&mut Shard> {
         let before = self.shards & ((1 << shard_of(key)) - 1);
@@ -128,7 +143,7 @@ impl<'a> Locked<'a> {
 
 impl Shard {
     fn row(&mut self, key: LimiterKey) -> &mut Row {
-        let row = (halves(key)[1] >> SHARDS.trailing_zeros()) % self.rows.len() as u64;
+        let row = (key.0 >> 64) as u64 % self.rows.len() as u64;
         &mut self.rows[usize::try_from(row).unwrap_or(0)]
     }
 }
@@ -136,12 +151,12 @@ impl Shard {
 impl Row {
     /// The TAT of a key; 0, a full budget, for an unknown one.
     fn tat_us(&self, key: LimiterKey) -> i64 {
-        let key = halves(key);
+        let key = key.0.to_ne_bytes();
         self.0.iter().find(|place| place.key == key).map_or(0, |place| place.tat_us)
     }
 
     fn put(&mut self, key: LimiterKey, tat_us: i64) {
-        let key = halves(key);
+        let key = key.0.to_ne_bytes();
         let own = self.0.iter().position(|place| place.key == key);
         let cheapest = || self.0.iter().enumerate().min_by_key(|(_, place)| place.tat_us).map(|(at, _)| at);
         if let Some(at) = own.or_else(cheapest) {
@@ -152,10 +167,6 @@ impl Row {
 
 fn shard_of(key: LimiterKey) -> usize {
     (key.0 % SHARDS as u128) as usize
-}
-
-fn halves(key: LimiterKey) -> [u64; 2] {
-    [(key.0 >> 64) as u64, key.0 as u64]
 }
 
 /// A panic elsewhere leaves numbers that are as good as any.
