@@ -89,6 +89,7 @@ pub struct Score {
     /// Whether the score is high enough.
     pub qualified: bool,
     /// The line of business.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vertical: Option<Box<str>>,
     /// What made the score, in order.
@@ -100,6 +101,7 @@ pub struct Score {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Part {
     /// What is known: `base`, `phone`, `tag`, `budget`, `company`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub what: Cow<'static, str>,
     /// The points for it.
     pub points: i32,

@@ -16,7 +16,12 @@ macro_rules! clicks {
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(default)]
         pub struct Clicks {
-            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<Box<str>>,)*
+            $(
+                $(#[$doc])*
+                #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<Box<str>>,
+            )*
         }
 
         /// When each click was first seen, in Unix seconds.
@@ -96,18 +101,23 @@ impl fmt::Debug for Clicks {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Utm {
     /// Where the visitor came from.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Box<str>>,
     /// By which medium.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<Box<str>>,
     /// By which campaign.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaign: Option<Box<str>>,
     /// By which ad.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Box<str>>,
     /// By which keyword.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub term: Option<Box<str>>,
 }

@@ -1,7 +1,5 @@
 //! Conversions, deliveries, dead letters and their replays.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +19,7 @@ pub struct Conversion {
     #[cfg_attr(feature = "openapi", schema(example = "conv_06cvmz3k80001"))]
     pub id: String,
     /// The conversion action's name.
-    pub action: Arc<str>,
+    pub action: String,
     /// When it happened.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub occurred_at: Timestamp,
@@ -55,27 +53,27 @@ pub struct Delivery {
     /// Its id.
     pub id: String,
     /// The destination's name.
-    pub destination: Arc<str>,
+    pub destination: String,
     /// Which revision of the conversion.
     pub revision: u32,
     /// Where it stands.
     pub state: State,
     /// The code of why it is there.
-    pub reason: Option<Arc<str>>,
+    pub reason: Option<String>,
     /// What the platform said.
-    pub detail: Option<Arc<str>>,
+    pub detail: Option<String>,
     /// Attempts that counted.
     pub attempts: u16,
     /// When it is due.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub next_attempt_at: Option<Timestamp>,
     /// What the platform deduplicates on.
-    pub transaction_id: Arc<str>,
+    pub transaction_id: String,
     /// When it was first sent.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub first_sent_at: Option<Timestamp>,
     /// The platform's id of the latest request that it was in.
-    pub request_id: Option<Arc<str>>,
+    pub request_id: Option<String>,
     /// Failures so far, oldest first.
     pub history: Vec<Attempt>,
     /// What a human should do about it.
@@ -90,9 +88,9 @@ pub struct Attempt {
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
     /// The code of what went wrong.
-    pub error: Arc<str>,
+    pub error: String,
     /// What the platform said.
-    pub detail: Arc<str>,
+    pub detail: String,
 }
 
 /// A page of conversions.
@@ -118,11 +116,11 @@ pub struct DeadLetter {
     /// The organization.
     pub org_id: OrgIdText,
     /// The destination's name.
-    pub destination: Arc<str>,
+    pub destination: String,
     /// The platform's code.
-    pub reason: Option<Arc<str>>,
+    pub reason: Option<String>,
     /// What the platform said.
-    pub detail: Option<Arc<str>>,
+    pub detail: Option<String>,
     /// Failures, oldest first.
     pub attempts: Vec<Attempt>,
     /// When it first failed.
@@ -147,7 +145,7 @@ pub type OrgIdText = String;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Payload {
     /// The conversion action's name.
-    pub action: Arc<str>,
+    pub action: String,
     /// When it happened.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub occurred_at: Timestamp,
@@ -162,7 +160,7 @@ pub struct Payload {
     /// Its kind.
     pub click_id_kind: Option<String>,
     /// What the platform deduplicates on.
-    pub transaction_id: Arc<str>,
+    pub transaction_id: String,
     /// Whether it has identifiers.
     pub has_identifiers: bool,
     /// Who the person is: only for an admin who asks with `reveal=true`, which is audited.
@@ -211,7 +209,7 @@ fn next_action(delivery: &DeliveryView) -> String {
 
 impl From<AttemptView> for Attempt {
     fn from(attempt: AttemptView) -> Self {
-        Self { at: attempt.at, error: attempt.error, detail: attempt.detail }
+        Self { at: attempt.at, error: attempt.error.to_string(), detail: attempt.detail.to_string() }
     }
 }
 
@@ -220,16 +218,16 @@ impl From<DeliveryView> for Delivery {
         Self {
             id: d.id.to_string(),
             next_action: next_action(&d),
-            destination: d.destination,
+            destination: d.destination.to_string(),
             revision: d.revision,
             state: d.state,
-            reason: d.reason,
-            detail: d.detail,
+            reason: d.reason.map(|r| r.to_string()),
+            detail: d.detail.map(|t| t.to_string()),
             attempts: d.attempts,
             next_attempt_at: d.next_attempt_at,
-            transaction_id: d.transaction_id,
+            transaction_id: d.transaction_id.to_string(),
             first_sent_at: d.first_sent_at,
-            request_id: d.request_id,
+            request_id: d.request_id.map(|id| id.to_string()),
             history: d.history.into_iter().map(Attempt::from).collect(),
         }
     }
@@ -239,7 +237,7 @@ impl From<ConversionView> for Conversion {
     fn from(c: ConversionView) -> Self {
         Self {
             id: c.id.to_string(),
-            action: c.action,
+            action: c.action.to_string(),
             occurred_at: c.occurred_at,
             value: c.value,
             currency: c.currency,
@@ -267,14 +265,14 @@ impl DeadLetter {
         let (c, d) = (letter.conversion, letter.delivery);
         let next_action = next_action(&d);
         let payload = Payload {
-            action: c.action,
+            action: c.action.to_string(),
             occurred_at: c.occurred_at,
             value: c.value,
             currency: c.currency,
             order_id: c.order_id,
             click_id: c.click_id,
             click_id_kind: c.click_id_kind.map(ToOwned::to_owned),
-            transaction_id: d.transaction_id,
+            transaction_id: d.transaction_id.to_string(),
             has_identifiers: c.has_identifiers,
             identifiers: None,
         };
@@ -283,9 +281,9 @@ impl DeadLetter {
             kind: "delivery".to_owned(),
             conversion_id: c.id.to_string(),
             org_id: org.to_string(),
-            destination: d.destination,
-            reason: d.reason,
-            detail: d.detail,
+            destination: d.destination.to_string(),
+            reason: d.reason.map(|r| r.to_string()),
+            detail: d.detail.map(|t| t.to_string()),
             attempts: d.history.into_iter().map(Attempt::from).collect(),
             first_failed_at: letter.first_failed_at,
             died_at: letter.died_at,

@@ -1,6 +1,6 @@
 //! Destinations, where they stand, and the sum.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Destination {
     /// Its name, unique in the organization.
-    pub name: Arc<str>,
+    pub name: String,
     /// Its id.
     pub id: String,
     /// Platform and interface: `google`.
@@ -56,9 +56,9 @@ pub struct Destinations {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Held {
     /// The code.
-    pub reason: Arc<str>,
+    pub reason: String,
     /// What the platform said.
-    pub detail: Arc<str>,
+    pub detail: String,
     /// How many rows.
     pub count: u64,
     /// Since when.
@@ -75,7 +75,7 @@ pub struct Standing {
     /// The organization.
     pub org_id: String,
     /// The destination's name.
-    pub name: Arc<str>,
+    pub name: String,
     /// Its id.
     pub id: String,
     /// Platform and interface.
@@ -157,9 +157,9 @@ impl Held {
         Self::new(&hold.why.code, &hold.why.detail, 0, hold.since_ms)
     }
 
-    fn new(code: &Arc<str>, detail: &Arc<str>, count: u64, since_ms: i64) -> Self {
+    fn new(code: &str, detail: &str, count: u64, since_ms: i64) -> Self {
         let next_action = codes::next_action(code).to_owned();
-        Self { reason: code.clone(), detail: detail.clone(), count, since: time(since_ms), next_action }
+        Self { reason: code.to_owned(), detail: detail.to_owned(), count, since: time(since_ms), next_action }
     }
 }
 
@@ -172,7 +172,7 @@ impl From<&HeldCount> for Held {
 impl From<&StoredDestination> for Destination {
     fn from(d: &StoredDestination) -> Self {
         Self {
-            name: d.name.clone(),
+            name: d.name.to_string(),
             id: d.id.to_string(),
             kind: d.spec.kind.to_string(),
             customer_id: d.spec.customer_id.to_string(),
@@ -193,7 +193,7 @@ impl From<&DestinationStatus> for Standing {
         let states = State::ALL.iter().map(|state| (state.as_str().to_owned(), s.states.get(state).copied().unwrap_or(0)));
         Self {
             org_id: d.org.to_string(),
-            name: d.name.clone(),
+            name: d.name.to_string(),
             id: d.id.to_string(),
             kind: d.spec.kind.to_string(),
             customer_id: d.spec.customer_id.to_string(),

@@ -18,9 +18,9 @@ pub struct Lead {
     #[cfg_attr(feature = "openapi", schema(example = "lead_06cvmz3k80001"))]
     pub id: String,
     /// The user's own id.
-    pub external_id: Option<Box<str>>,
+    pub external_id: Option<String>,
     /// The site that it came from.
-    pub site_id: Option<Box<str>>,
+    pub site_id: Option<String>,
     /// E-mail address; hexadecimal if it was given hashed.
     pub email: Option<String>,
     /// Phone number in E.164; hexadecimal if it was given hashed.
@@ -28,19 +28,19 @@ pub struct Lead {
     /// The last click of each kind.
     pub clicks: Clicks,
     /// The page that the click led to.
-    pub landing_page: Option<Box<str>>,
+    pub landing_page: Option<String>,
     /// Campaign parameters of that page.
     pub utm: Utm,
     /// Where the person first came from; never overwritten.
     pub first_touch: Option<FirstTouch>,
     /// The person's company.
-    pub company: Option<Box<str>>,
+    pub company: Option<String>,
     /// The user's labels.
-    pub tags: Vec<Box<str>>,
+    pub tags: Vec<String>,
     /// What the person would spend, as written.
-    pub budget: Option<Box<str>>,
+    pub budget: Option<String>,
     /// The line of business.
-    pub vertical: Option<Box<str>>,
+    pub vertical: Option<String>,
     /// How far the sale has come.
     pub status: LeadStatus,
     /// What the sale is worth, as a decimal.
@@ -77,7 +77,7 @@ pub struct FirstTouch {
     /// The campaign.
     pub utm: Utm,
     /// The page.
-    pub landing_page: Option<Box<str>>,
+    pub landing_page: Option<String>,
     /// When.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
@@ -99,7 +99,7 @@ impl From<LeadView> for Lead {
         let first_touch = lead.first_touch().map(|touch| FirstTouch {
             clicks: touch.clicks,
             utm: touch.utm,
-            landing_page: touch.landing_page,
+            landing_page: touch.landing_page.map(String::from),
             at: Timestamp::from_second(touch.at).unwrap_or(Timestamp::UNIX_EPOCH),
         });
         Self {
@@ -107,15 +107,15 @@ impl From<LeadView> for Lead {
             email: lead.email.as_ref().map(|email| email.text().into_owned()),
             phone: lead.phone.as_ref().map(|phone| phone.text().into_owned()),
             first_touch,
-            external_id: lead.external_id,
-            site_id: lead.site_id,
+            external_id: lead.external_id.map(String::from),
+            site_id: lead.site_id.map(String::from),
             clicks: lead.clicks,
-            landing_page: lead.landing_page,
+            landing_page: lead.landing_page.map(String::from),
             utm: lead.utm,
-            company: lead.company,
-            tags: lead.tags,
-            budget: lead.budget,
-            vertical: score.vertical.clone(),
+            company: lead.company.map(String::from),
+            tags: lead.tags.into_iter().map(String::from).collect(),
+            budget: lead.budget.map(String::from),
+            vertical: score.vertical.as_deref().map(ToOwned::to_owned),
             status: lead.status,
             value: lead.value.map(|money| money.decimal().to_string()),
             currency: lead.value.map(|money| money.currency.to_string()),

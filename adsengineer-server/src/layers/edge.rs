@@ -11,7 +11,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 
-use crate::{Api, error::Problem};
+use crate::{Api, error::Problem, handlers::system::OwnBody};
 
 /// The request's id: every answer has it, and every log line.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,7 +35,8 @@ pub(crate) async fn edge(State(api): State<Api>, mut request: Request, next: Nex
         tracing::error!(request_id = ?id, "a handler panicked");
         Problem::internal().into_response()
     });
-    if response.status().is_client_error() || response.status().is_server_error() {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if failed && response.extensions().get::<OwnBody>().is_none() {
         response = told(response, &id);
     }
     let status = response.status().as_u16();

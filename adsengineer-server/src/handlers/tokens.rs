@@ -1,0 +1,89 @@
+//! Tokens: minting and revoking them.
+
+use adsengineer_core::{
+    org::Role,
+    token::{Grant, mint},
+};
+use axum::{Json, extract::State, http::StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Api,
+    error::Problem,
+    extract::{As, JsonBytes, Name, Owner, json},
+};
+
+/// How long a token is valid when nobody says, in seconds.
+const TTL_S: u32 = 3600;
+
+/// Mints a token
+///
+/// For the caller's own organization and no role above its own. It is shown once.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = TokenBody, responses((status = 201, description = "The token", body = TokenAnswer)))]
+pub(crate) async fn create(caller: As<Owner>, State(api): State<Api>, JsonBytes(body): JsonBytes) -> Result<(StatusCode, Json<TokenAnswer>), Problem> {
+    let caller = caller.0;
+    let body: TokenBody = json(&body)?;
+    let role: Role = body.role.parse().map_err(|_| Problem::field("/role", "INVALID_ROLE", "the role is one of viewer, member, admin, owner"))?;
+    if body.org_id.as_ref().is_some_and(|org| org != caller.org().as_str()) || role > caller.role() {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "FORBIDDEN", "tokens are minted for the own organization, and for no role above the own"));
+    }
+    let ring = api.ring().ok_or_else(|| Problem::new(StatusCode::CONFLICT, "NO_TOKENS", "this server has no key to sign tokens with"))?;
+    let grant = Grant { sub: body.sub, org: caller.org().clone(), role, ttl_s: i64::from(body.ttl_seconds.unwrap_or(TTL_S)) };
+    let jti = format!("tok_{:032x}", rand::random::<u128>());
+    let now_s = api.engine().clock().now_ms().div_euclid(1000);
+    let token = mint(ring, &grant, &jti, now_s).map_err(|why| Problem::field("", why.code(), why.to_string()))?;
+    api.engine().note_minted(&caller, &jti).await?;
+    let exp = Timestamp::from_second(now_s + grant.ttl_s).unwrap_or(Timestamp::MAX);
+    let answer = TokenAnswer { token: token.expose().clone(), jti, sub: grant.sub, org_id: grant.org.to_string(), role: role.as_str().to_owned(), exp };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// Revokes a token
+///
+/// Of the caller's own organization, by its `jti`; for this server at once, for others within a second.
+#[utoipa::path(delete, path = "/api/v1/tokens/{jti}", tag = "tokens", params(("jti" = String, Path, description = "The token's id", min_length = 1, max_length = 200)), responses((status = 204, description = "It is not valid any more")))]
+pub(crate) async fn revoke(caller: As<Owner>, State(api): State<Api>, Name(jti): Name) -> Result<StatusCode, Problem> {
+    if jti.is_empty() || jti.len() > 200 || jti.chars().any(char::is_control) {
+        return Err(Problem::field("/jti", "INVALID_JTI", "a token's id has 1 to 200 characters"));
+    }
+    api.engine().revoke_token(&caller.0, &jti).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose token, and what it may do.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"sub": "crm", "role": "member", "ttl_seconds": 86400}))]
+pub struct TokenBody {
+    /// Who uses it; no e-mail address.
+    #[schema(min_length = 1, max_length = 200)]
+    sub: String,
+    /// What it may do.
+    #[schema(pattern = "^(viewer|member|admin|owner)$")]
+    role: String,
+    /// The caller's own organization; may be left out.
+    org_id: Option<String>,
+    /// How long it is valid; an hour when nothing is said.
+    #[schema(minimum = 1, maximum = 7776000)]
+    ttl_seconds: Option<u32>,
+}
+
+/// A token.
+#[derive(Serialize, ToSchema)]
+pub struct TokenAnswer {
+    /// The token; it is not shown again.
+    token: String,
+    /// Its id, for revoking it.
+    jti: String,
+    /// Who uses it.
+    sub: String,
+    /// The organization.
+    org_id: String,
+    /// What it may do.
+    role: String,
+    /// When it ends.
+    #[schema(value_type = String, format = DateTime)]
+    exp: Timestamp,
+}
