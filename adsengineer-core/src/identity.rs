@@ -186,10 +186,14 @@ pub fn email(text: &str) -> Result<Identifier, InvalidEmail> {
     if local.is_empty() || domain.contains('@') || !dotted || text.contains([',', ';', '<', '>', '"', '(', ')']) {
         return Err(InvalidEmail::Form);
     }
-    if google_email(text).starts_with('@') {
+    if is_gmail(domain) && google_email(text).starts_with('@') {
         return Err(InvalidEmail::Hollow);
     }
     Ok(Identifier::Plain(text.into()))
+}
+
+fn is_gmail(domain: &str) -> bool {
+    domain.eq_ignore_ascii_case("gmail.com") || domain.eq_ignore_ascii_case("googlemail.com")
 }
 
 /// MD5, SHA-1 or SHA-512 in hexadecimal, or SHA-256 in base64.

@@ -47,11 +47,12 @@ macro_rules! clicks {
                 Self { $($field: self.$field.clone().filter(|_| seen.$field.is_none_or(|at| at >= since_s)),)* }
             }
 
-            /// Takes newer clicks; one that is known keeps the time of its first sight.
-            pub(super) fn update(&mut self, seen: &mut ClickSeen, newer: Self, newer_seen: &ClickSeen) {
+            /// Takes newer clicks; one that is known, also from the first touch, keeps the time of its first sight.
+            pub(super) fn update(&mut self, seen: &mut ClickSeen, newer: Self, newer_seen: &ClickSeen, first: Option<&Touch>) {
                 $(if newer.$field.is_some() && newer.$field != self.$field {
+                    let again = first.filter(|first| first.clicks.$field == newer.$field).map(|first| first.at);
+                    seen.$field = again.or(newer_seen.$field);
                     self.$field = newer.$field;
-                    seen.$field = newer_seen.$field;
                 })*
             }
         }

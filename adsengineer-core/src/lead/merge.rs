@@ -9,7 +9,7 @@ impl Lead {
     #[must_use]
     pub fn merge(mut self, newer: Self) -> Self {
         let before = self.touch();
-        self.clicks.update(&mut self.click_seen, newer.clicks, &newer.click_seen);
+        self.clicks.update(&mut self.click_seen, newer.clicks, &newer.click_seen, self.earlier_touch.as_deref());
         self.utm = self.utm.updated(newer.utm);
         replace(&mut self.landing_page, newer.landing_page);
         if self.earlier_touch.is_none() && before.as_ref().is_some_and(|before| self.touch().is_some_and(|now| !same(before, &now))) {
@@ -116,5 +116,8 @@ mod tests {
         let merged = lead(r#""gclid":"A","gbraid":"G""#, FIRST).merge(lead(r#""gclid":"A","gbraid":"H""#, FIRST + 60 * DAY));
         let late = merged.clicks_at(FIRST + (CLICK_DAYS + 1) * DAY);
         assert_eq!((late.gclid, late.gbraid.as_deref()), (None, Some("H")));
+        let again =
+            lead(r#""gclid":"A""#, FIRST).merge(lead(r#""gclid":"B""#, FIRST + DAY)).merge(lead(r#""gclid":"A""#, FIRST + 80 * DAY));
+        assert_eq!(again.click_seen.gclid, Some(FIRST));
     }
 }

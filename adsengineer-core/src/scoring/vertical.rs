@@ -40,8 +40,8 @@ fn told_by<'a>(text: &str, verticals: &'a [Vertical]) -> Option<&'a Vertical> {
     verticals.iter().find(|vertical| vertical.keywords.iter().any(|keyword| has_phrase(text, keyword)))
 }
 
-/// Whether the words of `phrase` stand in `text` one after the other, in any case and with anything between them that is
-/// neither letter nor digit: `Real-Estate agents` has `real estate`, `lawn care` has no `law`.
+/// Whether the words of `phrase` stand in `text` one after the other, in any case and with ASCII between them that
+/// is neither letter nor digit: `Real-Estate agents` has `real estate`, `lawn care` has no `law`.
 pub fn has_phrase(text: &str, phrase: &str) -> bool {
     let mut rest = words(text);
     loop {
@@ -55,8 +55,9 @@ pub fn has_phrase(text: &str, phrase: &str) -> bool {
     }
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> + Clone {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+/// Runs of ASCII letters and digits and of anything beyond ASCII.
+fn words(text: &str) -> impl Iterator<Item = &[u8]> + Clone {
+    text.as_bytes().split(|b| !b.is_ascii_alphanumeric() && b.is_ascii()).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
