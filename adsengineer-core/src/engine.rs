@@ -39,8 +39,8 @@ pub use connect::{CredentialSources, GoogleConnector};
 pub use conversions::{AcceptedConversion, AcceptedConversions};
 pub use leads::{AcceptedLeads, LeadView, RuleConversion};
 pub use replays::{Matched, ReplayRequest};
-pub use tokens::MOST_REVOKED;
 use setup::{Setup, Setups};
+pub use tokens::MOST_REVOKED;
 use tokens::Revoked;
 
 use crate::{
@@ -52,8 +52,8 @@ use crate::{
     rate_limit,
     scoring::ScoringRules,
     store::{
-        ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, Once, Page, Reconciliation, Repair,
-        RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
+        ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, Once, Page, Reconciliation,
+        Repair, RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
         sqlite::{self, Migrate, SqliteStore},
     },
     vault::{Vault, VaultError},
@@ -263,6 +263,11 @@ impl Engine {
     /// What came in, and what became of it.
     pub async fn reconciliation(&self, caller: &Caller) -> Result<Reconciliation, EngineError> {
         Ok(self.store.reconciliation(caller.org()).await?)
+    }
+
+    /// How many leads there were.
+    pub async fn lead_counts(&self, caller: &Caller) -> Result<LeadCounts, EngineError> {
+        Ok(self.store.lead_counts(caller.org()).await?)
     }
 
     /// A destination by name.

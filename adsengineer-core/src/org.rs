@@ -121,17 +121,24 @@ pub struct Caller {
     role: Role,
     subject: Arc<str>,
     token_id: Option<Arc<str>>,
+    expires_s: Option<i64>,
 }
 
 impl Caller {
     /// A caller that the host program vouches for: the local CLI, or a service with its own authentication.
     pub fn trusted(org: OrgId, role: Role) -> Self {
-        Self { org, role, subject: "local".into(), token_id: None }
+        Self { org, role, subject: "local".into(), token_id: None, expires_s: None }
     }
 
     /// The caller whom a verified token names.
     pub fn with_token(claims: &Claims) -> Self {
-        Self { org: claims.org.clone(), role: claims.role, subject: claims.sub.clone(), token_id: Some(claims.jti.clone()) }
+        Self {
+            org: claims.org.clone(),
+            role: claims.role,
+            subject: claims.sub.clone(),
+            token_id: Some(claims.jti.clone()),
+            expires_s: Some(claims.exp),
+        }
     }
 
     /// The organization it acts for.
@@ -152,6 +159,11 @@ impl Caller {
     /// The `jti` of the token it came with, by which the token can be revoked.
     pub fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref()
+    }
+
+    /// When that token ends, in Unix seconds.
+    pub fn expires_s(&self) -> Option<i64> {
+        self.expires_s
     }
 }
 

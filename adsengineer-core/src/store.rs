@@ -69,6 +69,9 @@ pub trait Reads: Send + Sync {
     /// One conversion with its deliveries and their history.
     async fn conversion(&self, org: &OrgId, id: ConversionId) -> Result<Option<ConversionView>, StoreError>;
 
+    /// The sealed identifiers of a conversion.
+    async fn identifiers(&self, org: &OrgId, id: ConversionId) -> Result<Option<Box<[u8]>>, StoreError>;
+
     /// The conversion that a delivery belongs to.
     async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError>;
 

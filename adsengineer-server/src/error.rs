@@ -89,7 +89,9 @@ impl Problem {
         let (code, detail) = match status {
             StatusCode::BAD_REQUEST => ("BAD_REQUEST", "the request cannot be read"),
             StatusCode::NOT_FOUND => ("NOT_FOUND", "there is nothing at this address"),
-            StatusCode::METHOD_NOT_ALLOWED => ("METHOD_NOT_ALLOWED", "this address does not know the method; the `allow` header names those it knows"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("METHOD_NOT_ALLOWED", "this address does not know the method; the `allow` header names those it knows")
+            }
             StatusCode::PAYLOAD_TOO_LARGE => ("BODY_TOO_LARGE", "the body is larger than this server reads"),
             StatusCode::URI_TOO_LONG => ("URI_TOO_LONG", "the address is longer than this server reads"),
             _ if status.is_server_error() => return Self { status, ..Self::internal() },

@@ -140,9 +140,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             let detail = text.rsplit("query string: ").next().unwrap_or_default().to_owned();
             let name = match detail.split('`').collect::<Vec<_>>()[..] {
                 ["unknown field ", name, ..] => name.to_owned(),
-                _ => detail.split(':').next().filter(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).unwrap_or_default().to_owned(),
+                _ => detail
+                    .split(':')
+                    .next()
+                    .filter(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+                    .unwrap_or_default()
+                    .to_owned(),
             };
-            let detail = if detail.starts_with("unknown field") { "this parameter is not known here" } else { "the parameter cannot be read" };
+            let detail =
+                if detail.starts_with("unknown field") { "this parameter is not known here" } else { "the parameter cannot be read" };
             Problem::field(format!("?{name}"), "INVALID_PARAMETER", detail)
         })
     }

@@ -35,7 +35,8 @@ fn limit(limit: Option<u32>) -> Result<usize, Problem> {
 }
 
 fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
-    let parse = |text: &str| text.parse().map_err(|_| Problem::field("?cursor", "INVALID_CURSOR", "the cursor is not one that this list gave out"));
+    let parse =
+        |text: &str| text.parse().map_err(|_| Problem::field("?cursor", "INVALID_CURSOR", "the cursor is not one that this list gave out"));
     text.map(parse).transpose()
 }
 

@@ -102,10 +102,14 @@ impl Health {
         let (latency_ms, checked_at) = (millis(started), self.now());
         let check = |status, detail| Check { status, latency_ms, checked_at, detail };
         let Ok(agenda) = agenda else { return (check(Condition::Unhealthy, Some("the queue cannot be read".to_owned())), None) };
-        let stopped = agenda.iter().filter(|a| a.destination.health.hold.is_some() || a.destination.health.breaker.as_str() == "open").count();
+        let stopped =
+            agenda.iter().filter(|a| a.destination.health.hold.is_some() || a.destination.health.breaker.as_str() == "open").count();
         let google = (!agenda.is_empty()).then(|| match stopped {
             0 => check(Condition::Healthy, None),
-            n => check(Condition::Degraded, Some(format!("{n} of {} destinations with open work are stopped; `adsengineer status` says why", agenda.len()))),
+            n => check(
+                Condition::Degraded,
+                Some(format!("{n} of {} destinations with open work are stopped; `adsengineer status` says why", agenda.len())),
+            ),
         });
         (check(Condition::Healthy, None), google)
     }

@@ -10,7 +10,7 @@ use utoipa::{
     OpenApi, ToSchema,
     openapi::{
         ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, ServerBuilder, Type,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -90,7 +90,11 @@ pub fn document(url: Option<&str>) -> utoipa::openapi::OpenApi {
 pub(crate) fn finish(mut document: utoipa::openapi::OpenApi, url: Option<&str>) -> utoipa::openapi::OpenApi {
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     document.servers = url.map(|url| vec![ServerBuilder::new().url(url).build()]);
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some("HS256, from `adsengineer token mint`")).build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("HS256, from `adsengineer token mint`"))
+        .build();
     document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(bearer));
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
@@ -108,7 +112,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn complete(path: &str, operation: &mut Operation) {
     let open = operation.security.as_ref().is_some_and(Vec::is_empty) || !path.starts_with("/api/");
     let takes_body = operation.request_body.is_some();
-    let named = operation.parameters.as_ref().is_some_and(|all| all.iter().any(|p| p.name != "Idempotency-Key"));
+    let is_named = |p: &RefOr<Parameter>| matches!(p, RefOr::T(p) if p.name != "Idempotency-Key");
+    let named = operation.parameters.as_ref().is_some_and(|all| all.iter().any(is_named));
     let mut errors = vec![("429", "Too many requests"), ("500", "Something failed here"), ("503", "Not now; nothing was done")];
     if open {
         operation.security = Some(Vec::new());
@@ -152,7 +157,7 @@ fn problem(description: &str) -> Response {
 
 fn add_headers(status: &str, response: &mut Response) {
     let mut add = |name: &str, kind: Type, description: &str| {
-        let header = HeaderBuilder::new().schema(ObjectBuilder::new().schema_type(kind)).description(Some(description)).build();
+        let header = HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(kind))).description(Some(description)).build();
         response.headers.insert(name.to_owned(), header.into());
     };
     add("x-request-id", Type::String, "Finds the request in the log; a valid incoming one is kept");

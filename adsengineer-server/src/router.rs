@@ -2,10 +2,7 @@
 
 use axum::{Router, http::Method, middleware::from_fn_with_state};
 use tower_http::{
-    compression::{
-        CompressionLayer,
-        predicate::SizeAbove,
-    },
+    compression::{CompressionLayer, predicate::SizeAbove},
     cors::CorsLayer,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -79,7 +76,12 @@ async fn nowhere() -> crate::error::Problem {
 }
 
 fn cors(api: &Api) -> CorsLayer {
-    let headers = [axum::http::header::AUTHORIZATION, axum::http::header::CONTENT_TYPE, REQUEST_ID, axum::http::HeaderName::from_static("idempotency-key")];
+    let headers = [
+        axum::http::header::AUTHORIZATION,
+        axum::http::header::CONTENT_TYPE,
+        REQUEST_ID,
+        axum::http::HeaderName::from_static("idempotency-key"),
+    ];
     CorsLayer::new()
         .allow_origin(api.allowed_origins().to_vec())
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])

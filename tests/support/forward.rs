@@ -23,6 +23,9 @@ macro_rules! forward_reads {
                 async fn conversion(&self, org: &OrgId, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
                     self.inner.conversion(org, id).await
                 }
+                async fn identifiers(&self, org: &OrgId, id: ConversionId) -> Result<Option<Box<[u8]>>, StoreError> {
+                    self.inner.identifiers(org, id).await
+                }
                 async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
                     self.inner.conversion_of(org, id).await
                 }

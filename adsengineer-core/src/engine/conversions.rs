@@ -52,12 +52,21 @@ impl Engine {
                 if let Some(lead_id) = &request.lead_id {
                     match self.lead_of(caller, lead_id).await? {
                         Some(lead) => conversion.complete(&lead, self.clock.now_ms() / 1000),
-                        None => errors.push(fault(&at, "/lead_id", "LEAD_NOT_FOUND", "there is no such lead; nothing of this request was taken in")),
+                        None => errors.push(fault(
+                            &at,
+                            "/lead_id",
+                            "LEAD_NOT_FOUND",
+                            "there is no such lead; nothing of this request was taken in",
+                        )),
                     }
                 }
                 let to = places(&setup, &conversion.action, request.destinations.as_deref(), &at, &mut errors, &mut receipt.findings);
                 if conversion.consent.permit().is_err() {
-                    receipt.findings.push(remark("CONSENT_REQUIRED", "consent.ad_user_data", "the person did not agree to ad_user_data; nothing was taken in"));
+                    receipt.findings.push(remark(
+                        "CONSENT_REQUIRED",
+                        "consent.ad_user_data",
+                        "the person did not agree to ad_user_data; nothing was taken in",
+                    ));
                 } else if conversion.click_id.is_none() && conversion.identifiers.is_empty() {
                     errors.push(fault(&at, "", "NO_IDENTIFIER", "neither the conversion nor its lead has a click id or identifiers"));
                 } else {
@@ -108,7 +117,11 @@ fn places(
     let Some(names) = named else {
         let to: Vec<_> = setup.with_action(action).cloned().collect();
         if to.is_empty() {
-            findings.push(remark("NO_DESTINATION", "action", "no destination has this action yet; add it to one and send the conversion again"));
+            findings.push(remark(
+                "NO_DESTINATION",
+                "action",
+                "no destination has this action yet; add it to one and send the conversion again",
+            ));
         }
         return to;
     };
@@ -147,7 +160,11 @@ impl Receipt {
                 (Some(*conversion), true)
             }
             Captured::OrderIdTaken { owner } => {
-                self.findings.push(error("ORDER_ID_TAKEN", "order_id", "another conversion of this account and action has this order id; nothing was taken in"));
+                self.findings.push(error(
+                    "ORDER_ID_TAKEN",
+                    "order_id",
+                    "another conversion of this account and action has this order id; nothing was taken in",
+                ));
                 (Some(*owner), true)
             }
             Captured::Suppressed => {

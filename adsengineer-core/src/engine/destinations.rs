@@ -18,15 +18,37 @@ impl Engine {
         spec: DestinationSpec,
         credentials: Option<&Secret<String>>,
     ) -> Result<StoredDestination, EngineError> {
+        self.set_destination(caller, name, spec, credentials.map(|json| Some(json.clone()))).await
+    }
+
+    /// The same; `Some(None)` removes stored credentials.
+    pub async fn set_destination(
+        &self,
+        caller: &Caller,
+        name: &str,
+        spec: DestinationSpec,
+        credentials: Option<Option<Secret<String>>>,
+    ) -> Result<StoredDestination, EngineError> {
         require(caller, Role::Admin)?;
         let org = caller.org();
         let seal = |json: &Secret<String>| self.vault.seal(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, json.expose().as_bytes());
-        let credentials = credentials.map_or(CredentialsChange::Keep, |json| CredentialsChange::Set(seal(json)));
+        let credentials = match &credentials {
+            None => CredentialsChange::Keep,
+            Some(None) => CredentialsChange::Remove,
+            Some(Some(json)) => CredentialsChange::Set(seal(json)),
+        };
         let put = PutDestination { org: org.clone(), name: name.into(), spec, credentials, now_ms: self.clock.now_ms() };
         self.request(caller, None, Write::PutDestination(put)).await?;
         self.setups.forget(org);
         self.connector.forget();
         self.destination(caller, name).await
+    }
+
+    /// How many deliveries of a destination are not final.
+    pub async fn open_deliveries(&self, caller: &Caller, name: &str) -> Result<u64, EngineError> {
+        let destination = self.destination(caller, name).await?;
+        let status = self.status(caller).await?.into_iter().find(|s| s.destination.id == destination.id);
+        Ok(status.map_or(0, |s| s.states.iter().filter(|(state, _)| !state.is_final()).map(|(_, n)| n).sum()))
     }
 
     /// Removes a destination; its open deliveries become suppressed. Returns how many.

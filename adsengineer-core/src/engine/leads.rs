@@ -82,7 +82,8 @@ impl Engine {
         require(caller, Role::Member)?;
         let setup = self.setup(caller.org()).await?;
         let denied = leads.iter().filter(|lead| matches!(lead, Judged::Denied { .. })).count() as u64;
-        let leads: Vec<Lead> = leads.into_iter().filter_map(|judged| if let Judged::Lead(lead) = judged { Some(*lead) } else { None }).collect();
+        let leads: Vec<Lead> =
+            leads.into_iter().filter_map(|judged| if let Judged::Lead(lead) = judged { Some(*lead) } else { None }).collect();
         let mut known: HashMap<Box<[u8]>, LeadId> = HashMap::new();
         for _ in 0..TRIES {
             let (pending, places) = self.pending(caller.org(), &leads, &known).await?;
@@ -147,7 +148,12 @@ impl Engine {
         Pending { known: None, before: None, content: Content { lead, score, uid } }
     }
 
-    fn updated(&self, org: &OrgId, stored: &StoredLead, change: impl FnOnce(Lead) -> Result<Lead, EngineError>) -> Result<Pending, EngineError> {
+    fn updated(
+        &self,
+        org: &OrgId,
+        stored: &StoredLead,
+        change: impl FnOnce(Lead) -> Result<Lead, EngineError>,
+    ) -> Result<Pending, EngineError> {
         let Content { lead, uid, .. } = self.opened(org, stored)?;
         let before = Some(lead.status);
         let lead = change(lead)?;
@@ -213,12 +219,18 @@ impl Engine {
             return Ok((made, None));
         }
         let rows = incoming.len() as u64;
-        let batch = Batch { source: "rules".into(), consent_proof: None, rows, refused: 0, denied: 0, restate: false, incoming: Vec::new() };
+        let batch =
+            Batch { source: "rules".into(), consent_proof: None, rows, refused: 0, denied: 0, restate: false, incoming: Vec::new() };
         let incoming = incoming.iter().map(|(one, to)| (one, to.as_slice()));
         Ok((made, Some(self.intake(caller.org(), &batch, incoming)?)))
     }
 
-    fn conversion_of(&self, org: &OrgId, rule: &Rule, content: &Content) -> Result<(crate::conversion::Conversion, NaturalKey), &'static str> {
+    fn conversion_of(
+        &self,
+        org: &OrgId,
+        rule: &Rule,
+        content: &Content,
+    ) -> Result<(crate::conversion::Conversion, NaturalKey), &'static str> {
         let now_ms = self.clock.now_ms();
         let conversion = rule.apply(&content.lead, &content.score, now_ms / 1000)?;
         let subject = format!("lead {}", content.uid);
@@ -240,7 +252,13 @@ impl Engine {
     }
 
     /// Changes a lead's status or value; rules make conversions of the status that it enters.
-    pub async fn patch_lead(&self, caller: &Caller, id: LeadId, patch: LeadPatch, once: Option<OnceKey>) -> Result<AcceptedLeads, EngineError> {
+    pub async fn patch_lead(
+        &self,
+        caller: &Caller,
+        id: LeadId,
+        patch: LeadPatch,
+        once: Option<OnceKey>,
+    ) -> Result<AcceptedLeads, EngineError> {
         require(caller, Role::Member)?;
         let setup = self.setup(caller.org()).await?;
         for _ in 0..TRIES {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Engine, EngineError, OnceKey, require};
+use super::{Engine, EngineError, OnceKey, accept, require};
 use crate::{
     delivery::{OUTCOME_UNKNOWN, State},
     id::{DeliveryId, ReplayId},
     org::{Caller, Role},
-    store::{DeadLetterQuery, Done, Repair, RepairAction, Replay, ReplayState, Request, StoreError, Write},
+    store::{DeadLetter, DeadLetterQuery, Done, Repair, RepairAction, Replay, ReplayState, Request, StoreError, Write},
 };
 
 /// Dead letters that one step queues again at most.
@@ -65,6 +65,47 @@ impl Engine {
                 None => return Ok(counts),
             }
         }
+    }
+
+    /// The dead letters that match.
+    pub async fn matching(&self, caller: &Caller, request: &ReplayRequest) -> Result<Vec<DeliveryId>, EngineError> {
+        require(caller, Role::Admin)?;
+        if !request.ids.is_empty() {
+            return Ok(request.ids.clone());
+        }
+        let mut ids = Vec::new();
+        let mut query = DeadLetterQuery { limit: 1000, cursor: None, ..request.filter.clone() };
+        loop {
+            let page = self.store.dead_letters(caller.org(), &query).await?;
+            ids.extend(page.items.iter().map(|letter| letter.delivery.id));
+            match page.next_cursor {
+                Some(cursor) => query.cursor = Some(cursor),
+                None => return Ok(ids),
+            }
+        }
+    }
+
+    /// One dead letter.
+    pub async fn dead_letter(&self, caller: &Caller, id: DeliveryId) -> Result<DeadLetter, EngineError> {
+        require(caller, Role::Member)?;
+        let missing = || EngineError::NotFound(format!("dead letter `{id}`"));
+        let conversion = self.store.conversion_of(caller.org(), id).await?.ok_or_else(missing)?;
+        let conversion = self.store.conversion(caller.org(), conversion).await?.ok_or_else(missing)?;
+        let delivery = conversion.deliveries.iter().find(|d| d.id == id && d.state == State::Dead).ok_or_else(missing)?.clone();
+        let died_at = delivery.history.last().map_or(conversion.captured_at, |attempt| attempt.at);
+        let first_failed_at = delivery.history.first().map_or(died_at, |attempt| attempt.at);
+        let may_duplicate = delivery.reason.as_deref() == Some(OUTCOME_UNKNOWN);
+        Ok(DeadLetter { conversion, delivery, first_failed_at, died_at, may_duplicate })
+    }
+
+    /// Who the person of a dead letter is, as JSON; `None` if nothing but a click id is known. It is audited.
+    pub async fn reveal(&self, caller: &Caller, id: DeliveryId) -> Result<Option<serde_json::Value>, EngineError> {
+        require(caller, Role::Admin)?;
+        let letter = self.dead_letter(caller, id).await?;
+        self.note(caller, "dead_letter.revealed", &id.to_string()).await?;
+        let Some(sealed) = self.store.identifiers(caller.org(), letter.conversion.id).await? else { return Ok(None) };
+        let plain = self.vault.open(caller.org(), accept::CONVERSION_TABLE, accept::IDENTIFIERS, &sealed)?;
+        Ok(serde_json::from_slice(&plain).ok())
     }
 
     /// `None` if it is not dead; whether its outcome is unknown.

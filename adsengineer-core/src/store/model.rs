@@ -264,6 +264,10 @@ impl Reads for ModelStore {
         Ok(self.world().conversion(org, id))
     }
 
+    async fn identifiers(&self, org: &OrgId, id: ConversionId) -> Result<Option<Box<[u8]>>, StoreError> {
+        Ok(self.world().conversions.get(&id).filter(|c| c.org == *org).and_then(|c| c.new.identifiers.clone()))
+    }
+
     async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
         Ok(self.world().deliveries.get(&id).filter(|d| d.org == *org).map(|d| d.conversion))
     }

@@ -240,6 +240,11 @@ impl Reads for SqliteStore {
         self.read(move |conn| reads::conversion(conn, &org, id)).await
     }
 
+    async fn identifiers(&self, org: &OrgId, id: ConversionId) -> Result<Option<Box<[u8]>>, StoreError> {
+        let org = org.clone();
+        self.read(move |conn| reads::identifiers(conn, &org, id)).await
+    }
+
     async fn conversion_of(&self, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
         let org = org.clone();
         self.read(move |conn| reads::conversion_of(conn, &org, id)).await

@@ -4,6 +4,7 @@ use adsengineer_core::{
     conversion::request::{Remark, parse_conversions},
     delivery::State as DeliveryState,
     engine::AcceptedConversion,
+    finding::Severity,
     id::ConversionId,
     shape::{Conversion, Conversions},
     store::ConversionQuery,
@@ -12,9 +13,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    Order, cursor, leads::Decimal, limit, millis,
-};
+use super::{Order, cursor, leads::Decimal, limit, millis};
 use crate::{
     Api,
     error::Problem,
@@ -106,15 +105,22 @@ pub struct ConversionFilter {
 
 /// One conversion, or up to 2000.
 #[derive(ToSchema)]
+#[serde(untagged)]
 #[allow(dead_code, reason = "describes what the core reads")]
 pub(crate) enum ConversionsBody {
     /// One.
     #[schema(title = "one conversion")]
     One(ConversionBody),
     /// Several, all or none.
-    #[schema(title = "several conversions", min_items = 1, max_items = 2000)]
-    Many(Vec<ConversionBody>),
+    #[schema(title = "several conversions")]
+    Many(ConversionBodies),
 }
+
+/// Several conversions.
+#[derive(ToSchema)]
+#[schema(min_items = 1, max_items = 2000)]
+#[allow(dead_code, reason = "describes what the core reads")]
+pub(crate) struct ConversionBodies(Vec<ConversionBody>);
 
 /// Something that happened and is worth money. A click id, identifiers or a lead is required, and so is consent without a lead.
 #[derive(ToSchema)]
@@ -208,9 +214,20 @@ pub struct FindingShape {
     severity: &'static str,
 }
 
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
 impl ConversionReceipt {
     fn of(accepted: AcceptedConversion) -> Self {
-        let finding = |r: Remark| FindingShape { code: r.code, field: r.field, hint: r.hint, severity: r.severity.as_str() };
-        Self { id: accepted.id.map(|id| id.to_string()), duplicate: accepted.duplicate, findings: accepted.findings.into_iter().map(finding).collect() }
+        let finding = |r: Remark| FindingShape { code: r.code, field: r.field, hint: r.hint, severity: severity(r.severity) };
+        Self {
+            id: accepted.id.map(|id| id.to_string()),
+            duplicate: accepted.duplicate,
+            findings: accepted.findings.into_iter().map(finding).collect(),
+        }
     }
 }

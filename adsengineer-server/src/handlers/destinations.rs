@@ -41,7 +41,12 @@ pub(crate) async fn show(caller: As<Viewer>, State(api): State<Api>, Name(name):
     params(("name" = String, Path, description = "Its name: 1 to 64 of a-z 0-9 - _ .", min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9_.-]*$")),
     request_body = DestinationBody, responses((status = 200, description = "It is stored", body = Stored))
 )]
-pub(crate) async fn put(caller: As<Admin>, State(api): State<Api>, Name(name): Name, JsonBytes(body): JsonBytes) -> Result<Json<Stored>, Problem> {
+pub(crate) async fn put(
+    caller: As<Admin>,
+    State(api): State<Api>,
+    Name(name): Name,
+    JsonBytes(body): JsonBytes,
+) -> Result<Json<Stored>, Problem> {
     named(&name)?;
     let body: DestinationBody = json(&body)?;
     let (spec, credentials) = body.read()?;
@@ -149,7 +154,11 @@ impl DestinationBody {
             }
         }
         if self.order_id_prefix.as_ref().is_some_and(|p| p.len() > 64 || p.chars().any(char::is_control)) {
-            return Err(Problem::field("/order_id_prefix", "INVALID_PREFIX", "the prefix is longer than 64 bytes or has control characters"));
+            return Err(Problem::field(
+                "/order_id_prefix",
+                "INVALID_PREFIX",
+                "the prefix is longer than 64 bytes or has control characters",
+            ));
         }
         let spec = DestinationSpec {
             kind: DestinationKind::Google,
@@ -164,7 +173,11 @@ impl DestinationBody {
             None => None,
             Some(None) => Some(None),
             Some(Some(value)) if value.get("ref").is_some() => {
-                return Err(Problem::field("/credentials/ref", "REF_NOT_ALLOWED", "a reference to the server's own credentials is set on the server"));
+                return Err(Problem::field(
+                    "/credentials/ref",
+                    "REF_NOT_ALLOWED",
+                    "a reference to the server's own credentials is set on the server",
+                ));
             }
             Some(Some(value @ serde_json::Value::Object(_))) => Some(Some(Secret::new(value.to_string()))),
             Some(Some(_)) => return Err(Problem::field("/credentials", "INVALID_TYPE", "the credentials are a JSON object")),

@@ -32,7 +32,11 @@ const STEP: usize = 2_000;
 
 /// Lists dead letters
 #[utoipa::path(get, path = "/api/v1/dlq", tag = "dead letters", params(DlqFilter), responses((status = 200, description = "A page", body = DeadLetters)))]
-pub(crate) async fn list(caller: As<Member>, State(api): State<Api>, Query(filter): Query<DlqFilter>) -> Result<Json<DeadLetters>, Problem> {
+pub(crate) async fn list(
+    caller: As<Member>,
+    State(api): State<Api>,
+    Query(filter): Query<DlqFilter>,
+) -> Result<Json<DeadLetters>, Problem> {
     let org = caller.0.org();
     if filter.kind == Some(Kind::Webhook) || filter.source.is_some() {
         return Ok(Json(DeadLetters { dead_letters: Vec::new(), next_cursor: None }));
@@ -157,7 +161,13 @@ fn choice(ids: Option<Vec<String>>, filter: Option<FilterBody>) -> Result<Replay
             if filter.kind == Some(Kind::Webhook) || filter.source.is_some() {
                 return Err(Problem::field("/filter", "NOTHING_MATCHES", "this server takes no webhooks, so none can be dead"));
             }
-            let filter = DeadLetterQuery { reason: filter.reason, destination: filter.destination, since_ms, until_ms, ..DeadLetterQuery::default() };
+            let filter = DeadLetterQuery {
+                reason: filter.reason,
+                destination: filter.destination,
+                since_ms,
+                until_ms,
+                ..DeadLetterQuery::default()
+            };
             Ok(ReplayRequest { filter, ..ReplayRequest::default() })
         }
     }

@@ -130,16 +130,22 @@ pub struct LeadFilter {
 
 /// One lead, or up to 1000.
 #[derive(ToSchema)]
-#[schema(as = LeadsBody)]
+#[serde(untagged)]
 #[allow(dead_code, reason = "describes what the core reads")]
 pub(crate) enum LeadsBody {
     /// One.
     #[schema(title = "one lead")]
     One(LeadBody),
     /// Several, all or none.
-    #[schema(title = "several leads", min_items = 1, max_items = 1000)]
-    Many(Vec<LeadBody>),
+    #[schema(title = "several leads")]
+    Many(LeadBodies),
 }
+
+/// Several leads.
+#[derive(ToSchema)]
+#[schema(min_items = 1, max_items = 1000)]
+#[allow(dead_code, reason = "describes what the core reads")]
+pub(crate) struct LeadBodies(Vec<LeadBody>);
 
 /// A person's enquiry. An e-mail address, a phone number or a click id is required.
 #[derive(ToSchema)]

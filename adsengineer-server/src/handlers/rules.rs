@@ -33,7 +33,12 @@ pub(crate) async fn show(caller: As<Viewer>, State(api): State<Api>, Name(name):
     params(("name" = String, Path, description = "Its name: 1 to 64 of a-z 0-9 - _ .", min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9_.-]*$")),
     request_body = RuleBody, responses((status = 200, description = "It is stored", body = NamedRule))
 )]
-pub(crate) async fn put(caller: As<Admin>, State(api): State<Api>, Name(name): Name, JsonBytes(body): JsonBytes) -> Result<Json<NamedRule>, Problem> {
+pub(crate) async fn put(
+    caller: As<Admin>,
+    State(api): State<Api>,
+    Name(name): Name,
+    JsonBytes(body): JsonBytes,
+) -> Result<Json<NamedRule>, Problem> {
     named(&name)?;
     let rule = parse_rule(&body)?;
     api.engine().put_rule(&caller.0, &name, &rule).await?;

@@ -22,12 +22,21 @@ const TTL_S: u32 = 3600;
 ///
 /// For the caller's own organization and no role above its own. It is shown once.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = TokenBody, responses((status = 201, description = "The token", body = TokenAnswer)))]
-pub(crate) async fn create(caller: As<Owner>, State(api): State<Api>, JsonBytes(body): JsonBytes) -> Result<(StatusCode, Json<TokenAnswer>), Problem> {
+pub(crate) async fn create(
+    caller: As<Owner>,
+    State(api): State<Api>,
+    JsonBytes(body): JsonBytes,
+) -> Result<(StatusCode, Json<TokenAnswer>), Problem> {
     let caller = caller.0;
     let body: TokenBody = json(&body)?;
-    let role: Role = body.role.parse().map_err(|_| Problem::field("/role", "INVALID_ROLE", "the role is one of viewer, member, admin, owner"))?;
+    let role: Role =
+        body.role.parse().map_err(|_| Problem::field("/role", "INVALID_ROLE", "the role is one of viewer, member, admin, owner"))?;
     if body.org_id.as_ref().is_some_and(|org| org != caller.org().as_str()) || role > caller.role() {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "FORBIDDEN", "tokens are minted for the own organization, and for no role above the own"));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "FORBIDDEN",
+            "tokens are minted for the own organization, and for no role above the own",
+        ));
     }
     let ring = api.ring().ok_or_else(|| Problem::new(StatusCode::CONFLICT, "NO_TOKENS", "this server has no key to sign tokens with"))?;
     let grant = Grant { sub: body.sub, org: caller.org().clone(), role, ttl_s: i64::from(body.ttl_seconds.unwrap_or(TTL_S)) };
@@ -36,7 +45,14 @@ pub(crate) async fn create(caller: As<Owner>, State(api): State<Api>, JsonBytes(
     let token = mint(ring, &grant, &jti, now_s).map_err(|why| Problem::field("", why.code(), why.to_string()))?;
     api.engine().note_minted(&caller, &jti).await?;
     let exp = Timestamp::from_second(now_s + grant.ttl_s).unwrap_or(Timestamp::MAX);
-    let answer = TokenAnswer { token: token.expose().clone(), jti, sub: grant.sub, org_id: grant.org.to_string(), role: role.as_str().to_owned(), exp };
+    let answer = TokenAnswer {
+        token: token.expose().clone(),
+        jti,
+        sub: grant.sub,
+        org_id: grant.org.to_string(),
+        role: role.as_str().to_owned(),
+        exp,
+    };
     Ok((StatusCode::CREATED, Json(answer)))
 }
 

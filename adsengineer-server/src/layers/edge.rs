@@ -18,8 +18,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken over from a client.
 const ID_MAX: usize = 128;
 /// Pages of the API's browser run their own scripts and styles; everything else runs nothing.
-const DOCS_POLICY: &str =
-    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// A request's id, for handlers.
@@ -73,7 +72,11 @@ fn told(response: Response, id: &HeaderValue) -> Response {
         parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if parts.status == axum::http::StatusCode::UNAUTHORIZED {
-        let challenge = if problem.code == "TOKEN_MISSING" { "Bearer realm=\"adsengineer\"" } else { "Bearer realm=\"adsengineer\", error=\"invalid_token\"" };
+        let challenge = if problem.code == "TOKEN_MISSING" {
+            "Bearer realm=\"adsengineer\""
+        } else {
+            "Bearer realm=\"adsengineer\", error=\"invalid_token\""
+        };
         parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     Response::from_parts(parts, Body::from(body))

@@ -8,7 +8,7 @@ use std::{net::IpAddr, time::Duration};
 
 use adsengineer_core::{
     client_address::client_address,
-    limiter::{Charge, KeyKind, LimiterKey, ip_key},
+    limiter::{Charge, KeyKind, LimiterKey},
     org::Caller,
     rate_limit::{Quota, Verdict},
     token::{TokenError, UnverifiedToken},
@@ -20,11 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{
-    Api,
-    error::Problem,
-    extract::Unauthenticated,
-};
+use crate::{Api, error::Problem, extract::Unauthenticated};
 
 /// Longest time for the limiter's answer.
 const LIMITER_TIMEOUT: Duration = Duration::from_millis(250);
@@ -149,12 +145,11 @@ async fn charge(api: &Api, sender: &Sender, address: IpAddr, watched: bool) -> R
         return Ok((budget, verdict));
     };
     let now_us = api.engine().clock().now_ms().saturating_mul(1000);
-    let ip = ip_key(address);
-    let bad_tokens = |cost| Charge { key: LimiterKey::new(KeyKind::BadTokens, &ip), quota: api.rates().auth, cost };
+    let bad_tokens = |cost| Charge { key: LimiterKey::for_ip(KeyKind::BadTokens, address), quota: api.rates().auth, cost };
     let charges = match sender {
         Sender::Known(caller) => vec![Charge { key: LimiterKey::new(KeyKind::Org, caller.org().as_str().as_bytes()), quota, cost: 1 }],
-        Sender::Nobody if watched => vec![Charge { key: LimiterKey::new(KeyKind::Ip, &ip), quota, cost: 0 }],
-        Sender::Nobody => vec![bad_tokens(0), Charge { key: LimiterKey::new(KeyKind::Ip, &ip), quota, cost: 1 }],
+        Sender::Nobody if watched => vec![Charge { key: LimiterKey::for_ip(KeyKind::Ip, address), quota, cost: 0 }],
+        Sender::Nobody => vec![bad_tokens(0), Charge { key: LimiterKey::for_ip(KeyKind::Ip, address), quota, cost: 1 }],
         Sender::Impostor(_) => vec![bad_tokens(1)],
     };
     let answer = tokio::time::timeout(LIMITER_TIMEOUT, limiter.charge(&charges, now_us)).await;

@@ -7,8 +7,8 @@ use crate::{
     id::{ChangeId, LeadId, ReplayId},
     org::OrgId,
     store::{
-        Done, LeadBatch, LeadCounts, LeadQuery, LeadWrite, ONCE_MS, Once, Page, Repair, Replay, ReplayState, Request, RevokedToken, StoreError,
-        StoredConsent, StoredLead, StoredRule,
+        Done, LeadBatch, LeadCounts, LeadQuery, LeadWrite, ONCE_MS, Once, Page, Repair, Replay, ReplayState, Request, RevokedToken,
+        StoreError, StoredConsent, StoredLead, StoredRule,
         remembered::{recall, remember},
     },
 };

@@ -227,6 +227,12 @@ fn views(conn: &Connection, org: &OrgId, ids: Vec<i64>, limit: usize) -> Result<
     Ok(page(views, limit, |c: &ConversionView| c.id.to_string()))
 }
 
+pub(super) fn identifiers(conn: &Connection, org: &OrgId, id: ConversionId) -> Result<Option<Box<[u8]>>, StoreError> {
+    let Some(org) = known_org(conn, org)? else { return Ok(None) };
+    let mut read = conn.prepare_cached("SELECT identifiers FROM conversions WHERE id = ?1 AND org = ?2")?;
+    Ok(read.query_row([id.0, org], |r| r.get::<_, Option<Vec<u8>>>(0)).optional()?.flatten().map(Vec::into_boxed_slice))
+}
+
 pub(super) fn conversion_of(conn: &Connection, org: &OrgId, id: DeliveryId) -> Result<Option<ConversionId>, StoreError> {
     let mut read = conn.prepare_cached(
         "SELECT c.id FROM deliveries d JOIN conversions c ON c.id = d.conversion JOIN organizations o ON o.num = c.org
