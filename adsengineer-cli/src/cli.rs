@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        check, completions, config, conversion, demo, destination, dlq, doctor, explain, key, man, migrate, org, reconcile, status, upload,
-        work,
+        check, completions, config, conversion, demo, destination, dlq, doctor, explain, key, man, migrate, org, reconcile, serve, status,
+        token, upload, work,
     },
     output::Color,
 };
@@ -13,8 +13,8 @@ use crate::{
 const EXAMPLES: &str = "\
 Send        demo  check  upload  work
 Repair      status  dlq  explain  conversion  reconcile
-Configure   destination  org  config  key
-Operate     migrate  doctor  completions  man
+Configure   destination  org  config  key  token
+Operate     serve  migrate  doctor  completions  man
 
 Examples:
   adsengineer demo
@@ -98,6 +98,10 @@ pub enum Command {
     Config(config::Args),
     /// Make encryption keys
     Key(key::Args),
+    /// Mint, check and revoke tokens for the HTTP API
+    Token(token::Args),
+    /// Serve the HTTP API on this machine's database
+    Serve(serve::Args),
     /// Bring the database up to date
     Migrate(migrate::Args),
     /// Check this machine: configuration, database, keys, credentials

@@ -16,7 +16,9 @@ pub mod migrate;
 pub mod org;
 pub mod reconcile;
 pub mod running;
+pub mod serve;
 pub mod status;
+pub mod token;
 pub mod upload;
 pub mod views;
 pub mod work;
@@ -40,7 +42,9 @@ pub fn run(command: Command, context: &Context) -> Result<Report, CliError> {
         Command::Explain(args) => context.block_on(explain::run(&args, context))?,
         Command::Org(args) => context.block_on(org::run(&args, context))?,
         Command::Reconcile(args) => context.block_on(reconcile::run(&args, context))?,
+        Command::Serve(args) => context.block_on(serve::run(&args, context))?,
         Command::Status(args) => context.block_on(status::run(&args, context))?,
+        Command::Token(args) => context.block_on(token::run(&args, context))?,
         Command::Upload(args) => context.block_on(upload::run(&args, context))?,
         Command::Work(args) => context.block_on(work::run(&args, context))?,
     }

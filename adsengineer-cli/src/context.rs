@@ -156,7 +156,7 @@ impl Context {
             |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "ENCRYPTION_KEY", format!("the encryption key cannot be used: {e}"));
         let current = match self.settings.secret("encryption_key") {
             Some(text) => text,
-            None => keys::beside(database, self.is_development())?,
+            None => keys::beside(database, self.settings.is_development())?,
         };
         let current = parse_key(current.expose()).map_err(|e| bad(&e))?;
         let previous = self.settings.secret("encryption_previous_keys").unwrap_or_else(|| Secret::new(String::new()));
@@ -164,13 +164,20 @@ impl Context {
         Ok(Vault::new(&current, &previous.map_err(|e| bad(&e))?))
     }
 
+    /// The secret for tokens that development keeps beside its database, where none is configured.
+    pub fn made_jwt_secret(&self, database: &Path) -> Result<Option<Secret<String>>, CliError> {
+        if self.settings.secret("jwt_secret").is_some() {
+            return Ok(None);
+        }
+        if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e))?;
+        }
+        keys::jwt_beside(database, self.settings.is_development())
+    }
+
     /// Where the key is kept when none is configured.
     pub fn key_file(database: &Path) -> PathBuf {
         keys::path(database)
-    }
-
-    fn is_development(&self) -> bool {
-        matches!(self.settings.text("environment"), None | Some("development"))
     }
 
     /// Where Google is.

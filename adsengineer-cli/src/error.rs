@@ -1,7 +1,7 @@
 //! Exit codes, and the one place where errors become them.
 
 use adsengineer_core::{engine::EngineError, import::FileFault, store::StoreError};
-use adsengineer_server::config::ConfigError;
+use adsengineer_server::config::{ConfigError, FaceError};
 
 /// How the program ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,10 @@ impl From<EngineError> for CliError {
             EngineError::NotFound(_) => Self::new(Exit::NotFound, "NOT_FOUND", error.to_string()),
             EngineError::Refused(_) => Self::new(Exit::Config, "UNKNOWN_ACTION", error.to_string())
                 .hint("`adsengineer destination add NAME --action 'Name=ID'` adds it"),
+            EngineError::KeyReused | EngineError::Status { .. } | EngineError::TooManyRevoked => {
+                Self::new(Exit::Conflict, "CONFLICT", error.to_string())
+            }
+            EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string()),
             EngineError::Lock(_) => Self::new(Exit::Conflict, "LOCK", error.to_string()),
             _ => Self::new(Exit::Internal, "INTERNAL", error.to_string()),
         }
@@ -108,6 +112,12 @@ impl From<ConfigError> for CliError {
             _ => Exit::Config,
         };
         Self::new(exit, "CONFIGURATION", error.to_string()).hint("`adsengineer config show` prints every setting and where it came from")
+    }
+}
+
+impl From<FaceError> for CliError {
+    fn from(error: FaceError) -> Self {
+        Self::new(Exit::Config, "CONFIGURATION", error.to_string())
     }
 }
 

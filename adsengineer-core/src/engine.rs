@@ -40,8 +40,8 @@ pub use conversions::{AcceptedConversion, AcceptedConversions};
 pub use leads::{AcceptedLeads, LeadView, RuleConversion};
 pub use replays::{Matched, ReplayRequest};
 use setup::{Setup, Setups};
-pub use tokens::MOST_REVOKED;
 use tokens::Revoked;
+pub use tokens::{MOST_REVOKED, new_token_id};
 
 use crate::{
     clock::Clock,

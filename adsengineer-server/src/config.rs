@@ -10,6 +10,7 @@
 //! ```
 
 mod duration;
+mod face;
 mod file;
 mod keys;
 
@@ -17,8 +18,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use adsengineer_core::secret::{Secret, redact_url};
 pub use duration::parse_duration;
+pub use face::FaceError;
 pub use file::ImportTable;
-pub use keys::{KEYS, Key, nearest};
+pub use keys::{KEYS, Key, distance, list, nearest};
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

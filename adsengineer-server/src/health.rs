@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,9 @@ use utoipa::ToSchema;
 
 /// The database must answer within this time.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The answer is not asked anew within this time.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// How well something works.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, ToSchema)]
@@ -58,12 +61,14 @@ pub struct Report {
 /// The latest checks of an engine.
 pub struct Health {
     engine: Engine,
-    checks: Arc<Mutex<BTreeMap<&'static str, Check>>>,
+    checks: Mutex<BTreeMap<&'static str, Check>>,
+    /// The latest check of the database; whoever asks while it runs waits for it.
+    latest: tokio::sync::Mutex<Option<(Instant, Check)>>,
 }
 
 impl Health {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, checks: Arc::default() }
+        Self { engine, checks: Mutex::default(), latest: tokio::sync::Mutex::default() }
     }
 
     fn now(&self) -> Timestamp {
@@ -83,8 +88,20 @@ impl Health {
         *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 
-    /// Whether a durable write is possible: a small one is made.
+    /// Whether a durable write is possible, as of a moment ago at most: many watchers cost one write.
     pub async fn database(&self) -> Check {
+        let mut latest = self.latest.lock().await;
+        if let Some((at, check)) = &*latest
+            && at.elapsed() < FRESH
+        {
+            return check.clone();
+        }
+        let check = self.probe().await;
+        *latest = Some((Instant::now(), check.clone()));
+        check
+    }
+
+    async fn probe(&self) -> Check {
         let started = Instant::now();
         let answer = tokio::time::timeout(DATABASE_TIMEOUT, self.engine.probe()).await;
         let (status, detail) = match answer {

@@ -3,6 +3,7 @@
 //!
 //! [`router`] nests into any axum application and installs nothing global; [`serve`] runs it with timeouts and a drain.
 
+mod background;
 pub mod config;
 pub mod error;
 pub mod extract;
@@ -15,6 +16,7 @@ pub mod sandbox;
 mod serve;
 mod state;
 
+pub use background::background;
 pub use openapi::document as openapi;
 pub use router::{api_router, router};
 pub use serve::{ServeOptions, Tls, TlsError, serve};

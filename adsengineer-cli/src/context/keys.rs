@@ -35,6 +35,24 @@ fn make(file: &Path) -> Result<Secret<String>, CliError> {
     Ok(key)
 }
 
+/// The secret for tokens beside `database`; development makes one where there is none.
+pub(super) fn jwt_beside(database: &Path, development: bool) -> Result<Option<Secret<String>>, CliError> {
+    let file = database.with_extension("jwt");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(Some(Secret::new(text.trim().to_owned()))),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(CliError::new(Exit::Config, "JWT_SECRET", format!("the secret file {} cannot be read: {error}", file.display())))
+        }
+        Err(_) if !development => Ok(None),
+        Err(_) => match make(&file) {
+            Ok(secret) => Ok(Some(secret)),
+            // Another process was quicker.
+            Err(_) if file.exists() => jwt_beside(database, false),
+            Err(error) => Err(error),
+        },
+    }
+}
+
 /// A new key in base64.
 pub fn generate() -> Secret<String> {
     adsengineer_core::vault::generate_key()

@@ -16,6 +16,11 @@ pub const MOST_REVOKED: usize = 250_000;
 /// No token is valid longer, whoever minted it: 400 days, in milliseconds.
 const FOREVER_MS: i64 = 400 * 86_400_000;
 
+/// An id for a new token.
+pub fn new_token_id() -> String {
+    format!("tok_{:032x}", rand::random::<u128>())
+}
+
 /// Revoked tokens by a hash of organization and id.
 #[derive(Default)]
 pub(super) struct Revoked {

@@ -15,6 +15,12 @@ pub(super) enum Kind {
     Key32,
     Instant,
     Customer,
+    ServerUrl,
+    Listen,
+    Rate,
+    Networks,
+    LimiterUrl,
+    Origins,
 }
 
 /// A setting.
@@ -43,6 +49,24 @@ const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
 pub const KEYS: &[Key] = &[
     key("database_url", None, Kind::DatabaseUrl, "sqlite://path; default: a file in the data folder"),
     key("org", Some("default"), Kind::Org, "organization of local commands"),
+    key("operator_org", None, Kind::Org, "organization whose owners may do instance-wide things over HTTP"),
+    key("server", None, Kind::ServerUrl, "server that everyday commands use instead of a database of their own"),
+    secret("token", Kind::Text, "token for that server; else the one that `adsengineer login` stored"),
+    key("profile", None, Kind::Org, "which stored login to use"),
+    key("listen", Some("127.0.0.1:8090"), Kind::Listen, "address that `serve` listens on; port 0: any free one"),
+    key("public_url", None, Kind::HttpUrl, "how the server is reached from outside; default: the listen address"),
+    key("rate_limit_url", Some("memory://"), Kind::LimiterUrl, "where requests are counted: memory://, or none:// in development"),
+    key("rate_limit_ip", Some("100/h"), Kind::Rate, "requests without a token, by address (IPv6 by /64)"),
+    key("rate_limit_shop", Some("1000/h"), Kind::Rate, "verified webhooks, by source"),
+    key("rate_limit_org", Some("60000/m"), Kind::Rate, "requests with a token, by organization"),
+    key("rate_limit_auth", Some("5/15m"), Kind::Rate, "bad tokens, by address"),
+    key("trusted_proxies", None, Kind::Networks, "networks whose X-Forwarded-For is believed, separated by commas"),
+    key("cors_origins", None, Kind::Origins, "web origins that may use the API from a browser, separated by commas"),
+    secret("jwt_secret", Kind::Text, "signs tokens; 32 bytes or more"),
+    key("jwt_kid", None, Kind::Text, "name of that secret; default: first 8 hexadecimal digits of its SHA-256"),
+    secret("jwt_previous_secrets", Kind::Text, "secrets whose tokens are still good: kid=secret, separated by commas"),
+    key("tls_cert_file", None, Kind::Text, "certificate chain in PEM; with its key the server speaks TLS"),
+    key("tls_key_file", None, Kind::Text, "key of that certificate in PEM"),
     key("environment", None, Kind::OneOf(&["development", "staging", "production"]), "development may make its own keys"),
     secret("encryption_key", Kind::Key32, "base64, 32 bytes; `adsengineer key generate` prints one"),
     secret("encryption_previous_keys", Kind::Text, "keys that may still open old rows, separated by commas"),
@@ -98,9 +122,34 @@ impl Key {
             Kind::Instant => {
                 text.parse::<jiff::Timestamp>().map(|_| ()).map_err(|_| "an RFC 3339 instant such as 2026-11-20T12:00:00Z".to_owned())
             }
+            Kind::ServerUrl => check_server(text),
+            Kind::Listen if text.parse::<std::net::SocketAddr>().is_ok() => Ok(()),
+            Kind::Listen => Err("an address and a port such as 127.0.0.1:8090 or [::]:8090".to_owned()),
+            Kind::Rate => text.parse::<adsengineer_core::rate_limit::Rate>().map(|_| ()).map_err(|e| e.to_string()),
+            Kind::Networks => {
+                list(text).try_for_each(|n| n.parse::<adsengineer_core::client_address::Cidr>().map(|_| ()).map_err(|e| e.to_string()))
+            }
+            Kind::LimiterUrl => match text {
+                "memory://" | "none://" => Ok(()),
+                _ => Err("memory://, or none:// in development; this version counts in memory only".to_owned()),
+            },
+            Kind::Origins => list(text).try_for_each(|origin| match check_server(origin) {
+                Ok(()) if origin.matches('/').count() == 2 => Ok(()),
+                _ => Err("origins such as https://app.example.com".to_owned()),
+            }),
             Kind::Customer => text.parse::<adsengineer_core::destination::CustomerId>().map(|_| ()).map_err(|e| e.to_string()),
         }
     }
+}
+
+/// The items of a list that is separated by commas.
+pub fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// A server of ours: https, or plain http only to loopback.
+fn check_server(text: &str) -> Result<(), String> {
+    check_http(text.trim_end_matches('/'))
 }
 
 fn check_database(text: &str) -> Result<(), String> {
@@ -149,7 +198,7 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -1,6 +1,7 @@
 //! Tokens: minting and revoking them.
 
 use adsengineer_core::{
+    engine::new_token_id,
     org::Role,
     token::{Grant, mint},
 };
@@ -40,7 +41,7 @@ pub(crate) async fn create(
     }
     let ring = api.ring().ok_or_else(|| Problem::new(StatusCode::CONFLICT, "NO_TOKENS", "this server has no key to sign tokens with"))?;
     let grant = Grant { sub: body.sub, org: caller.org().clone(), role, ttl_s: i64::from(body.ttl_seconds.unwrap_or(TTL_S)) };
-    let jti = format!("tok_{:032x}", rand::random::<u128>());
+    let jti = new_token_id();
     let now_s = api.engine().clock().now_ms().div_euclid(1000);
     let token = mint(ring, &grant, &jti, now_s).map_err(|why| Problem::field("", why.code(), why.to_string()))?;
     api.engine().note_minted(&caller, &jti).await?;

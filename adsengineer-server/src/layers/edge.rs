@@ -21,13 +21,8 @@ const ID_MAX: usize = 128;
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// A request's id, for handlers.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestId(pub(crate) HeaderValue);
-
-pub(crate) async fn edge(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = request.headers().get(REQUEST_ID).filter(|id| is_valid(id)).cloned().unwrap_or_else(new_id);
-    request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path, started) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_| {

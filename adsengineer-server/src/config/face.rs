@@ -1,0 +1,98 @@
+//! The settings of the HTTP face, checked together before anything listens.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use adsengineer_core::{
+    client_address::Cidr,
+    engine::Engine,
+    limiter::{LimiterStore, MemoryLimiter},
+    rate_limit::{Quota, Rate},
+    secret::Secret,
+    token::{InvalidKeyRing, KeyRing},
+};
+use axum::http::HeaderValue;
+
+use super::{Settings, keys::list};
+use crate::{Api, Rates, Tls, TlsError};
+
+/// Why a server cannot start with these settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaceError {
+    /// Others can reach it, and nobody said how careful it must be.
+    #[error("{0} can be reached from other machines: set ADSENGINEER_ENVIRONMENT to production, staging or development first")]
+    Exposed(SocketAddr),
+    /// Limits are off where they must not be.
+    #[error("rate_limit_url is none://, which only development may use")]
+    Unlimited,
+    /// There is no secret to sign tokens with.
+    #[error(
+        "outside development no secret is made silently: set ADSENGINEER_JWT_SECRET to 32 random bytes or more; `adsengineer key generate` prints a good one"
+    )]
+    NoSecret,
+    /// The secrets cannot be used.
+    #[error("the secrets for tokens cannot be used: {0}")]
+    Ring(#[from] InvalidKeyRing),
+    /// Only one of certificate and key is given.
+    #[error("tls_cert_file and tls_key_file go together; only one is set")]
+    HalfTls,
+    /// Certificate and key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Settings {
+    /// Whether this installation may make its own secrets.
+    pub fn is_development(&self) -> bool {
+        matches!(self.text("environment"), None | Some("development"))
+    }
+
+    /// The address to listen on; refused if others can reach it and `environment` is not set.
+    pub fn listen(&self) -> Result<SocketAddr, FaceError> {
+        let address = self.text("listen").and_then(|text| text.parse().ok()).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8090)));
+        match address {
+            exposed if !exposed.ip().is_loopback() && self.text("environment").is_none() => Err(FaceError::Exposed(exposed)),
+            address => Ok(address),
+        }
+    }
+
+    /// The keys for tokens: the configured ones, else `made`, a secret that development keeps beside its database.
+    pub fn key_ring(&self, made: Option<Secret<String>>) -> Result<KeyRing, FaceError> {
+        let secret = self.secret("jwt_secret").or(made).ok_or(FaceError::NoSecret)?;
+        let previous = self.secret("jwt_previous_secrets").unwrap_or_else(|| Secret::new(String::new()));
+        Ok(KeyRing::try_new(&secret, self.text("jwt_kid"), &previous)?)
+    }
+
+    /// The certificate to serve TLS with, if there is one.
+    pub fn tls(&self) -> Result<Option<Tls>, FaceError> {
+        match (self.text("tls_cert_file"), self.text("tls_key_file")) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(Tls::read(Path::new(certificate), Path::new(key))?)),
+            _ => Err(FaceError::HalfTls),
+        }
+    }
+
+    /// The HTTP face of `engine`.
+    pub fn api(&self, engine: Engine, ring: KeyRing) -> Result<Api, FaceError> {
+        let limiter: Option<Arc<dyn LimiterStore>> = match self.text("rate_limit_url") {
+            Some("none://") if !self.is_development() => return Err(FaceError::Unlimited),
+            Some("none://") => None,
+            _ => Some(Arc::new(MemoryLimiter::default())),
+        };
+        let usual = Rates::default();
+        let rate = |key: &str, usual: Quota| self.text(key).and_then(|text| text.parse::<Rate>().ok()).map_or(usual, |rate| rate.quota());
+        let rates = Rates {
+            ip: rate("rate_limit_ip", usual.ip),
+            shop: rate("rate_limit_shop", usual.shop),
+            org: rate("rate_limit_org", usual.org),
+            auth: rate("rate_limit_auth", usual.auth),
+        };
+        let networks = list(self.text("trusted_proxies").unwrap_or_default()).filter_map(|text| text.parse::<Cidr>().ok()).collect();
+        let origins = list(self.text("cors_origins").unwrap_or_default()).filter_map(|text| HeaderValue::from_str(text).ok()).collect();
+        let mut api = Api::new(engine).tokens(ring).limits(limiter, rates).trusted_proxies(networks).origins(origins);
+        if let Some(url) = self.text("public_url") {
+            api = api.public_url(url.trim_end_matches('/').to_owned());
+        }
+        Ok(if self.text("tls_cert_file").is_some() { api.over_tls() } else { api })
+    }
+}
