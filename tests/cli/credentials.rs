@@ -7,6 +7,9 @@ use crate::stage::{Said, Stage};
 
 const SET: [&str; 4] = ["destination", "set-credentials", "till", "--json"];
 
+/// Variables, arguments and standard input.
+type Way<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
 /// A destination without credentials.
 fn stage() -> Stage {
     let stage = Stage::new(SandboxOptions::default());
@@ -41,7 +44,7 @@ fn credentials_come_from_a_file_from_standard_input_or_from_the_environment() {
     stage.file("secret.txt", &format!("{secret}\n"));
     let secret_file = stage.path("secret.txt").display().to_string();
     let file = stage.path("credentials.json").display().to_string();
-    let ways: [(&[(&str, &str)], &[&str], &str); 5] = [
+    let ways: [Way<'_>; 5] = [
         (&[], &["--file", "credentials.json"], ""),
         (&[], &["--file", "-"], &text),
         (&[("ADSENGINEER_GOOGLE_CREDENTIALS_FILE", &file)], &[], ""),

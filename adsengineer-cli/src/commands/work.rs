@@ -8,7 +8,7 @@ use crate::{context::Context, error::CliError, output::Report};
 /// Do everything that is due: sends, retries, verdicts; safe in cron.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Held rows are let go first and tried again. Exit codes: 4 credentials, 5 configuration, 8 platform down, 9 quota, 3 rows died.\n\nExamples:\n  adsengineer work\n  */10 * * * * adsengineer work --quiet"
+    after_help = "Rows held for credentials or configuration are let go first and tried again; rows held for review wait for `destination check`. Exit codes: 4 credentials, 5 configuration, 8 platform down, 9 quota, 3 rows died.\n\nExamples:\n  adsengineer work\n  */10 * * * * adsengineer work --quiet"
 )]
 pub struct Args {
     /// One round only, without waiting for retries a few seconds away
