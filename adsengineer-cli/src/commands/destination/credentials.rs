@@ -60,10 +60,7 @@ pub fn obtain(context: &Context, file: Option<&Path>) -> Result<Secret<String>, 
         return Err(CliError::usage("no credentials were given, and there is nobody to ask")
             .hint("give --file FILE, --file - or set ADSENGINEER_GOOGLE_CREDENTIALS_FILE"));
     }
-    asked(|question| {
-        let answer = if question.secret { password(question.text) } else { line(question.text) };
-        answer.map_err(|e| CliError::usage(e.to_string()))
-    })
+    asked(on_terminal)
 }
 
 /// Something to ask on the terminal.
@@ -86,12 +83,10 @@ fn asked(mut ask: impl FnMut(&Question) -> Result<String, CliError>) -> Result<S
     Ok(Credentials::AuthorizedUser { client_id, client_secret, refresh_token }.to_json())
 }
 
-fn line(text: &str) -> dialoguer::Result<String> {
-    dialoguer::Input::new().with_prompt(text).interact_text()
-}
-
-fn password(text: &str) -> dialoguer::Result<String> {
-    dialoguer::Password::new().with_prompt(text).interact()
+fn on_terminal(Question { text, secret }: &Question) -> Result<String, CliError> {
+    let hidden = || dialoguer::Password::new().with_prompt(*text).interact();
+    let seen = || dialoguer::Input::new().with_prompt(*text).interact_text();
+    (if *secret { hidden() } else { seen() }).map_err(|e| CliError::usage(e.to_string()))
 }
 
 #[cfg(test)]
