@@ -138,7 +138,9 @@ fn rows_held_for_review_are_not_sent_by_every_run_but_when_a_human_says_so() {
     assert!(said.code == 5 && said.stdout.contains("destination check google-1234567890"), "{}{}", said.stdout, said.stderr);
     let received = stage.sandbox.counters().events_received;
     for args in [&["work", "--wait=20s"][..], &["upload", "deals.csv", "--customer-id", "1234567890", "--action", "Sale=987654321"]] {
-        assert_eq!(stage.run(args).code, 0, "{args:?}");
+        let said = stage.run(args);
+        assert_eq!(said.code, 0, "{args:?}: {}", said.stdout);
+        assert_eq!(args[0] == "work", said.stdout.contains("1 still held because ONE_PER_CLICK"), "{args:?}: {}", said.stdout);
         assert_eq!(stage.sandbox.counters().events_received, received, "{args:?}");
     }
     assert_eq!(stage.run(&["status", "--json"]).json()["destinations"][0]["states"]["held"], 1);
