@@ -1,8 +1,6 @@
-//! The closed set of commands that change what is kept, and their results.
+//! The closed set of commands that change what is kept.
 
-use std::{borrow::Cow, sync::Arc};
-
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::{LeadBatch, Replay, Request};
 use crate::{
@@ -12,7 +10,7 @@ use crate::{
     conversion::{NaturalKey, OrderId},
     delivery::Next,
     destination::DestinationSpec,
-    id::{ConversionId, DeliveryId, DestinationId, IntakeId, LeadId, ReplayId, UploadId},
+    id::{DeliveryId, DestinationId, LeadId, UploadId},
     money::Money,
     org::OrgId,
     outcome::{HoldScope, Why},
@@ -58,6 +56,8 @@ pub enum Write {
         org: OrgId,
         /// Which destination.
         destination: DestinationId,
+        /// Also rows that were held one by one for a human's review ([`HoldScope::Row`]).
+        reviewed: bool,
         /// When, in Unix milliseconds.
         now_ms: i64,
     },
@@ -163,37 +163,6 @@ impl Write {
     }
 }
 
-/// What a command did.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Done {
-    /// [`Write::Accept`]: the intake row, and what became of each conversion, in order.
-    Accepted(IntakeId, Vec<Captured>),
-    /// [`Write::Begin`].
-    Begun(Begun),
-    /// [`Write::Settle`]: how many rows changed; rows whose lease was lost are left alone.
-    Settled(u64),
-    /// [`Write::PutDestination`].
-    Destination(DestinationId),
-    /// [`Write::Hold`], [`Write::Release`], [`Write::RemoveDestination`], [`Write::Suppress`], [`Write::DeleteLead`]: rows changed.
-    Changed(u64),
-    /// [`Write::Repair`]: what became of each id, in order.
-    Repaired(Vec<Repaired>),
-    /// [`Write::Reserve`]: not to be used before this time, in Unix milliseconds.
-    Reserved(i64),
-    /// [`Write::Request`]: the key was known, and this is what the command did then.
-    Repeated(Box<Done>),
-    /// [`Write::Request`]: the key was known with another request; nothing was done.
-    OtherRequest,
-    /// [`Write::Leads`]: the leads and the conversions that rules made, in order.
-    Leads(Vec<LeadId>, Vec<Captured>),
-    /// [`Write::Leads`]: these are not as expected, by position; nothing was stored.
-    LeadsMoved(Vec<(usize, LeadId)>),
-    /// [`Write::PutReplay`].
-    Replay(ReplayId),
-    /// [`Write::PutRule`], [`Write::RevokeToken`], [`Write::Note`].
-    Noted,
-}
-
 /// A keyed hash of an identifier (HMAC-SHA-256, first 16 bytes), for finding a person without storing who it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PersonKey(pub [u8; 16]);
@@ -272,45 +241,6 @@ pub struct NewDelivery {
     pub due_ms: i64,
 }
 
-/// What became of an incoming conversion.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Captured {
-    /// Captured, with all its deliveries.
-    New(ConversionId),
-    /// Known with the same content; deliveries to further destinations were added.
-    Known {
-        /// Which.
-        conversion: ConversionId,
-        /// New deliveries.
-        added: u32,
-    },
-    /// Known with other content; nothing was changed.
-    Different {
-        /// Which.
-        conversion: ConversionId,
-        /// The value it has.
-        value: Option<Money>,
-        /// Which field differs: `value`, `occurred_at` or `click_id`.
-        field: Cow<'static, str>,
-    },
-    /// Known, and its value is now this one; earlier deliveries not yet sent were superseded.
-    Restated {
-        /// Which.
-        conversion: ConversionId,
-        /// The new revision.
-        revision: u32,
-    },
-    /// Its transaction id belongs to another conversion; nothing was captured.
-    OrderIdTaken {
-        /// The owner.
-        owner: ConversionId,
-    },
-    /// The person withdrew consent or was erased; nothing was captured.
-    Suppressed,
-    /// An adjustment of a conversion that is not known; nothing was captured.
-    OriginalMissing,
-}
-
 /// A worker process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WorkerId(pub i64);
@@ -320,7 +250,7 @@ pub struct WorkerId(pub i64);
 pub struct Lease {
     /// Who.
     pub worker: WorkerId,
-    /// Which claim; unique among all claims.
+    /// Which claim; unique among all claims. A claim under a token that another worker's rows are under is refused.
     pub token: i64,
     /// Until when, in Unix milliseconds.
     pub until_ms: i64,
@@ -341,15 +271,6 @@ pub struct Begin {
     pub body_hash: [u8; 32],
     /// When, in Unix milliseconds.
     pub now_ms: i64,
-}
-
-/// What [`Write::Begin`] did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// Recorded.
-    Upload(UploadId),
-    /// Nothing was recorded: these rows were suppressed, superseded or claimed by another in the meantime.
-    Lost(Vec<DeliveryId>),
 }
 
 /// Under which claim rows are settled.
@@ -455,16 +376,4 @@ pub enum RepairAction {
     },
     /// Give it up.
     Discard,
-}
-
-/// What became of a dead letter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Repaired {
-    /// Done.
-    Done,
-    /// It is not dead (any more), or a newer revision takes its place, so that sending it would bring the older value back.
-    NotDead,
-    /// There is no such delivery in the organization.
-    NotFound,
 }
