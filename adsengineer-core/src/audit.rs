@@ -28,6 +28,7 @@ pub struct Entry {
     pub detail: Option<String>,
 }
 
+#[cfg(feature = "engine")]
 impl Entry {
     /// Whether `next` only goes on with this act: more leads of the same organization by the same caller.
     pub(crate) fn merges(&self, next: &Self) -> bool {
@@ -37,6 +38,7 @@ impl Entry {
 }
 
 /// Leads were stored; the object is the first of them.
+#[cfg(feature = "engine")]
 pub(crate) const LEADS_STORED: &str = "leads.stored";
 
 /// A link of a writer's chain.

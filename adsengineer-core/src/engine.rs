@@ -37,6 +37,7 @@ use rand::RngExt;
 pub use accept::{Batch, Incoming, Refusal, transaction_id};
 pub use connect::{CredentialSources, GoogleConnector};
 pub use conversions::{AcceptedConversion, AcceptedConversions};
+pub use destinations::Credentials;
 pub use leads::{AcceptedLeads, LeadView, RuleConversion};
 pub use replays::{Matched, ReplayRequest};
 use setup::{Setup, Setups};

@@ -88,7 +88,7 @@ pub fn document(url: Option<&str>) -> utoipa::openapi::OpenApi {
 
 /// Adds what all operations share.
 pub(crate) fn finish(mut document: utoipa::openapi::OpenApi, url: Option<&str>) -> utoipa::openapi::OpenApi {
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     document.servers = url.map(|url| vec![ServerBuilder::new().url(url).build()]);
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

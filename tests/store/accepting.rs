@@ -63,7 +63,7 @@ pub async fn a_restatement_with_another_click_is_refused(f: Fixture) {
     let sale = |value, click_id| NewConversion { value: money(value), click_id, ..f.sale("1") };
     let id = new_id(&f.accept(vec![sale("10", click("Cj0_one"))]).await[0]);
     let restate = async |sale, at| f.accept_intake(Intake { restate: true, now_ms: NOW + at, ..f.intake(vec![sale]) }).await;
-    let different = Captured::Different { conversion: id, value: money("10"), field: "click_id" };
+    let different = Captured::Different { conversion: id, value: money("10"), field: "click_id".into() };
     assert_eq!(restate(sale("20", click("Cj0_two")), 1000).await, [different]);
     assert_eq!(value_of(&f, id).await.as_deref(), Some("10.00"));
     assert_eq!(restate(sale("20", None), 2000).await, [Captured::Restated { conversion: id, revision: 2 }], "a row may leave it out");

@@ -9,6 +9,17 @@ use crate::{
     worker::Connector,
 };
 
+/// What happens to a destination's credentials.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// They stay.
+    Keep,
+    /// They are removed.
+    Remove,
+    /// The platform's own JSON takes their place, sealed.
+    Set(Secret<String>),
+}
+
 impl Engine {
     /// Creates or replaces a destination. `credentials` is the platform's own JSON; `None` keeps what is stored.
     pub async fn put_destination(
@@ -18,24 +29,24 @@ impl Engine {
         spec: DestinationSpec,
         credentials: Option<&Secret<String>>,
     ) -> Result<StoredDestination, EngineError> {
-        self.set_destination(caller, name, spec, credentials.map(|json| Some(json.clone()))).await
+        self.set_destination(caller, name, spec, credentials.map_or(Credentials::Keep, |json| Credentials::Set(json.clone()))).await
     }
 
-    /// The same; `Some(None)` removes stored credentials.
+    /// The same; stored credentials can also be removed.
     pub async fn set_destination(
         &self,
         caller: &Caller,
         name: &str,
         spec: DestinationSpec,
-        credentials: Option<Option<Secret<String>>>,
+        credentials: Credentials,
     ) -> Result<StoredDestination, EngineError> {
         require(caller, Role::Admin)?;
         let org = caller.org();
         let seal = |json: &Secret<String>| self.vault.seal(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, json.expose().as_bytes());
         let credentials = match &credentials {
-            None => CredentialsChange::Keep,
-            Some(None) => CredentialsChange::Remove,
-            Some(Some(json)) => CredentialsChange::Set(seal(json)),
+            Credentials::Keep => CredentialsChange::Keep,
+            Credentials::Remove => CredentialsChange::Remove,
+            Credentials::Set(json) => CredentialsChange::Set(seal(json)),
         };
         let put = PutDestination { org: org.clone(), name: name.into(), spec, credentials, now_ms: self.clock.now_ms() };
         self.request(caller, None, Write::PutDestination(put)).await?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Batch, Engine, EngineError, Incoming, OnceKey, Setup, require};
 use crate::{
+    consent::ConsentRecord,
     conversion::{KeySubject, NaturalKey},
     id::{ChangeId, LeadId},
     identity::Identifiers,
@@ -29,9 +30,32 @@ const TRIES: usize = 8;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Content {
     lead: Lead,
+    #[serde(with = "sealed_score")]
     score: Score,
     /// What names the conversions that rules make of it: 32 hexadecimal digits.
     uid: Box<str>,
+}
+
+/// A score in few bytes: score, cents, percent, qualified, line of business, and the parts.
+mod sealed_score {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::scoring::{Part, Score};
+
+    type Flat<V, P> = (u8, i64, i32, bool, V, Vec<(P, i32, i32)>);
+
+    pub(super) fn serialize<S: Serializer>(score: &Score, s: S) -> Result<S::Ok, S::Error> {
+        let parts = score.breakdown.iter().map(|part| (&*part.what, part.points, part.percent)).collect();
+        let flat: Flat<Option<&str>, &str> =
+            (score.score, score.value_cents, score.multiplier_percent, score.qualified, score.vertical.as_deref(), parts);
+        flat.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Score, D::Error> {
+        let (score, value_cents, multiplier_percent, qualified, vertical, parts) = Flat::<Option<Box<str>>, String>::deserialize(d)?;
+        let breakdown = parts.into_iter().map(|(what, points, percent)| Part { what: what.into(), points, percent }).collect();
+        Ok(Score { score, value_cents, multiplier_percent, qualified, vertical, breakdown })
+    }
 }
 
 /// A lead as it is shown.
@@ -179,7 +203,10 @@ impl Engine {
     fn lead_write(&self, org: &OrgId, pending: &Pending) -> LeadWrite {
         let Content { lead, score, .. } = &pending.content;
         let external = own_id(lead).map(|own| self.vault.person_key(org, PersonKind::ExternalId, &own).0);
-        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&pending.content).unwrap_or_default());
+        // Consent has a column of its own: it outlives the lead.
+        let mut content = pending.content.clone();
+        content.lead.consent = ConsentRecord::default();
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&content).unwrap_or_default());
         LeadWrite {
             known: pending.known,
             external,
@@ -306,7 +333,10 @@ impl Engine {
 
     fn opened(&self, org: &OrgId, stored: &StoredLead) -> Result<Content, EngineError> {
         let plain = self.vault.open(org, LEAD_TABLE, CONTENT, &stored.content)?;
-        serde_json::from_slice(&plain).map_err(|_| StoreError::Damaged(format!("lead {}", stored.id)).into())
+        let damaged = |_| StoreError::Damaged(format!("lead {}", stored.id));
+        let mut content: Content = serde_json::from_slice(&plain).map_err(damaged)?;
+        content.lead.consent = serde_json::from_str(&stored.consent).map_err(damaged)?;
+        Ok(content)
     }
 
     fn shown(&self, org: &OrgId, stored: &StoredLead) -> Result<LeadView, EngineError> {

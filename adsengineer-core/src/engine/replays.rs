@@ -168,8 +168,8 @@ impl Engine {
             let stopped = Replay { state: ReplayState::Stopped, ..replay };
             let now_ms = self.clock.now_ms();
             match self.request(caller, None, Write::PutReplay { replay: Box::new(stopped), repair: None, now_ms }).await {
-                Ok(_) => {}
-                Err(EngineError::Store(StoreError::Conflict(_))) => {}
+                // Stopped now, or changed by a step in the meantime: look again.
+                Ok(_) | Err(EngineError::Store(StoreError::Conflict(_))) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::time;
 use crate::{
     delivery::State,
-    destination::google::codes,
+    destination::{CustomerId, google::codes},
     outcome::HoldScope,
     store::{self, DestinationStatus, HeldCount, Hold, StoredDestination},
 };
@@ -176,7 +176,7 @@ impl From<&StoredDestination> for Destination {
             id: d.id.to_string(),
             kind: d.spec.kind.to_string(),
             customer_id: d.spec.customer_id.digits(),
-            login_customer_id: d.spec.login_customer_id.map(|id| id.digits()),
+            login_customer_id: d.spec.login_customer_id.map(CustomerId::digits),
             actions: d.spec.actions.clone(),
             order_id_prefix: d.spec.order_id_prefix.clone(),
             enabled: d.spec.enabled,

@@ -66,7 +66,7 @@ pub struct LeadWrite {
     pub score: u8,
     /// What the person agreed to, as JSON.
     pub consent: Arc<str>,
-    /// Everything, sealed.
+    /// Everything else, sealed.
     pub content: Box<[u8]>,
 }
 
@@ -81,7 +81,9 @@ pub struct StoredLead {
     pub status: u8,
     /// The score.
     pub score: u8,
-    /// Everything, sealed.
+    /// What the person agreed to, as JSON.
+    pub consent: Arc<str>,
+    /// Everything else, sealed.
     pub content: Box<[u8]>,
 }
 

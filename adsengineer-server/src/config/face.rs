@@ -80,7 +80,7 @@ impl Settings {
             _ => Some(Arc::new(MemoryLimiter::default())),
         };
         let usual = Rates::default();
-        let rate = |key: &str, usual: Quota| self.text(key).and_then(|text| text.parse::<Rate>().ok()).map_or(usual, |rate| rate.quota());
+        let rate = |key: &str, usual: Quota| self.text(key).and_then(|text| text.parse::<Rate>().ok()).map_or(usual, Rate::quota);
         let rates = Rates {
             ip: rate("rate_limit_ip", usual.ip),
             shop: rate("rate_limit_shop", usual.shop),

@@ -106,7 +106,7 @@ pub struct ConversionFilter {
 /// One conversion, or up to 2000.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[allow(dead_code, reason = "describes what the core reads")]
+#[allow(dead_code, clippy::large_enum_variant, reason = "describes what the core reads")]
 pub(crate) enum ConversionsBody {
     /// One.
     #[schema(title = "one conversion")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use adsengineer_core::{
     destination::{CheckFinding, CustomerId, DestinationKind, DestinationSpec},
+    engine::Credentials,
     secret::Secret,
     shape::{Destination, Destinations},
 };
@@ -119,22 +120,29 @@ pub struct DestinationBody {
     #[schema(required = false, default = true)]
     enabled: bool,
     /// `authorized_user` or `service_account` JSON. Left out: they stay; null: they are removed.
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    credentials: Option<Option<serde_json::Value>>,
+    credentials: Given,
+}
+
+/// What a body says of credentials: `null` is not the same as nothing.
+#[derive(Debug, Default)]
+enum Given {
+    #[default]
+    Nothing,
+    Null,
+    Value(serde_json::Value),
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Option::deserialize(d).map(|value| value.map_or(Self::Null, Self::Value))
+    }
 }
 
 fn yes() -> bool {
     true
 }
-
-/// Tells `null` from what is left out.
-fn given<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Option<serde_json::Value>>, D::Error> {
-    Option::<serde_json::Value>::deserialize(d).map(Some)
-}
-
-/// What happens to credentials: `None` keeps them, `Some(None)` removes them.
-type Credentials = Option<Option<Secret<String>>>;
 
 impl DestinationBody {
     fn read(self) -> Result<(DestinationSpec, Credentials), Problem> {
@@ -170,17 +178,17 @@ impl DestinationBody {
             enabled: self.enabled,
         };
         let credentials = match self.credentials {
-            None => None,
-            Some(None) => Some(None),
-            Some(Some(value)) if value.get("ref").is_some() => {
+            Given::Nothing => Credentials::Keep,
+            Given::Null => Credentials::Remove,
+            Given::Value(value) if value.get("ref").is_some() => {
                 return Err(Problem::field(
                     "/credentials/ref",
                     "REF_NOT_ALLOWED",
                     "a reference to the server's own credentials is set on the server",
                 ));
             }
-            Some(Some(value @ serde_json::Value::Object(_))) => Some(Some(Secret::new(value.to_string()))),
-            Some(Some(_)) => return Err(Problem::field("/credentials", "INVALID_TYPE", "the credentials are a JSON object")),
+            Given::Value(value @ serde_json::Value::Object(_)) => Credentials::Set(Secret::new(value.to_string())),
+            Given::Value(_) => return Err(Problem::field("/credentials", "INVALID_TYPE", "the credentials are a JSON object")),
         };
         Ok((spec, credentials))
     }

@@ -79,7 +79,7 @@ pub(crate) async fn show(
 #[utoipa::path(
     post, path = "/api/v1/dlq/replay", tag = "dead letters", request_body = ReplayBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request safe to repeat for 24 hours", min_length = 1, max_length = 255, pattern = "^[!#-~]+$")),
-    responses((status = 202, description = "The replay has begun", body = ReplayStatus), (status = 200, description = "What it would do", body = DryRun))
+    responses((status = 202, description = "The replay has begun", body = ReplayStatus), (status = 200, description = "What it would do", body = WouldReplay))
 )]
 pub(crate) async fn replay(
     caller: As<Admin>,
@@ -94,7 +94,7 @@ pub(crate) async fn replay(
     let request = ReplayRequest { every_ms, accept_duplicates, note: noted(note)?, ..request };
     if dry_run {
         let Matched { matched, needs_accept_duplicates } = api.engine().count_dead_letters(&caller.0, &request).await?;
-        return Ok(Json(DryRun { dry_run: true, matched, needs_accept_duplicates }).into_response());
+        return Ok(Json(WouldReplay { dry_run: true, matched, needs_accept_duplicates }).into_response());
     }
     let held = key.hold(&api, &caller.0, &body)?;
     let replay = api.engine().start_replay(&caller.0, request, Held::once(held.as_ref())).await?;
@@ -310,7 +310,7 @@ pub struct DiscardBody {
 
 /// What a replay would do.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DryRun {
+pub struct WouldReplay {
     /// Always true.
     dry_run: bool,
     /// Dead letters that match.

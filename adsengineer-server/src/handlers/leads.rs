@@ -131,7 +131,7 @@ pub struct LeadFilter {
 /// One lead, or up to 1000.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[allow(dead_code, reason = "describes what the core reads")]
+#[allow(dead_code, clippy::large_enum_variant, reason = "describes what the core reads")]
 pub(crate) enum LeadsBody {
     /// One.
     #[schema(title = "one lead")]

@@ -83,7 +83,7 @@ pub struct TokenBody {
     /// The caller's own organization; may be left out.
     org_id: Option<String>,
     /// How long it is valid; an hour when nothing is said.
-    #[schema(minimum = 1, maximum = 7776000)]
+    #[schema(minimum = 1, maximum = 7_776_000)]
     ttl_seconds: Option<u32>,
 }
 

@@ -203,16 +203,16 @@ fn with_headers(mut response: Response, budget: &Budget, verdict: &Verdict) -> R
     let reset = seconds_up(if verdict.allowed { verdict.reset_ms } else { verdict.retry_after_ms });
     let window = quota.period_ms().div_ceil(1000);
     let headers = response.headers_mut();
-    set(headers, POLICY, format!("\"{name}\";q={};w={window}", quota.limit()));
-    set(headers, STATE, format!("\"{name}\";r={};t={reset}", verdict.remaining));
+    set(headers, POLICY, &format!("\"{name}\";q={};w={window}", quota.limit()));
+    set(headers, STATE, &format!("\"{name}\";r={};t={reset}", verdict.remaining));
     headers.insert(X_LIMIT, HeaderValue::from(quota.limit()));
     headers.insert(X_REMAINING, HeaderValue::from(verdict.remaining));
     headers.insert(X_RESET, HeaderValue::from(reset));
     response
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    if let Ok(value) = HeaderValue::from_str(&value) {
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }

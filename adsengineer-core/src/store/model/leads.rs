@@ -19,10 +19,17 @@ pub(super) struct People {
     leads: BTreeMap<LeadId, Lead>,
     consents: Vec<Consent>,
     counts: BTreeMap<OrgId, LeadCounts>,
-    remembered: BTreeMap<(OrgId, [u8; 16]), ([u8; 16], i64, String)>,
+    remembered: BTreeMap<(OrgId, [u8; 16]), Remembered>,
     rules: BTreeMap<(OrgId, Arc<str>), Arc<str>>,
     revoked: Vec<(OrgId, Arc<str>, i64)>,
     replays: BTreeMap<ReplayId, Replay>,
+}
+
+/// What a request with a key did.
+struct Remembered {
+    body: [u8; 16],
+    at_ms: i64,
+    done: String,
 }
 
 struct Lead {
@@ -48,17 +55,17 @@ impl World {
         }
         let done = self.run(request.command)?;
         if let (Some(once), Some(text)) = (request.once, remember(&done)) {
-            self.people.remembered.insert((once.org, once.key), (once.body, now_ms, text));
+            self.people.remembered.insert((once.org, once.key), Remembered { body: once.body, at_ms: now_ms, done: text });
         }
         Ok((done, true))
     }
 
     fn before(&self, once: &Once, now_ms: i64) -> Option<Done> {
-        let (body, at_ms, text) = self.people.remembered.get(&(once.org.clone(), once.key))?;
-        if *at_ms <= now_ms - ONCE_MS {
+        let known = self.people.remembered.get(&(once.org.clone(), once.key))?;
+        if known.at_ms <= now_ms - ONCE_MS {
             return None;
         }
-        if *body != once.body { Some(Done::OtherRequest) } else { recall(text).map(|done| Done::Repeated(Box::new(done))) }
+        if known.body == once.body { recall(&known.done).map(|done| Done::Repeated(Box::new(done))) } else { Some(Done::OtherRequest) }
     }
 
     pub(super) fn store_leads(&mut self, batch: LeadBatch) -> Result<Done, StoreError> {
@@ -99,10 +106,10 @@ impl World {
         let id = lead.known.map_or(LeadId(changed.0), |(id, _)| id);
         let latest = self.people.consents.iter().rev().find(|c| c.lead == id).map(|c| c.record.clone());
         if latest.as_ref() != Some(&lead.consent) {
-            self.people.consents.push(Consent { org: org.clone(), lead: id, at: changed, record: lead.consent });
+            self.people.consents.push(Consent { org: org.clone(), lead: id, at: changed, record: lead.consent.clone() });
         }
         let external = self.people.leads.get(&id).map_or(lead.external, |known| known.external);
-        let stored = StoredLead { id, changed, status: lead.status, score: lead.score, content: lead.content };
+        let stored = StoredLead { id, changed, status: lead.status, score: lead.score, consent: lead.consent, content: lead.content };
         self.people.leads.insert(id, Lead { org: org.clone(), external, stored });
         id
     }

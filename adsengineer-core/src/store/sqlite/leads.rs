@@ -15,9 +15,9 @@ use crate::{
     store::{Done, LeadBatch, LeadCounts, LeadQuery, LeadWrite, Page, StoreError, StoredConsent, StoredLead},
 };
 
-const COLUMNS: &str = "id, changed, status, score, content";
+const COLUMNS: &str = "id, changed, status, score, consent, content";
 /// Leads of an organization by their latest changes.
-pub(super) const BY_CHANGE: &str = "SELECT id, changed, status, score, content FROM leads WHERE org = ?1 AND changed > ?2 AND changed < ?3 AND (?4 IS NULL OR status = ?4)";
+pub(super) const BY_CHANGE: &str = "SELECT id, changed, status, score, consent, content FROM leads WHERE org = ?1 AND changed > ?2 AND changed < ?3 AND (?4 IS NULL OR status = ?4)";
 
 pub(super) fn store(tx: &mut Tx<'_>, batch: &LeadBatch) -> Result<Done, StoreError> {
     let org = tx.org_number(&batch.org)?;
@@ -90,35 +90,38 @@ fn insert(tx: &mut Tx<'_>, org: i64, lead: &LeadWrite, now_ms: i64) -> Result<Le
 
 fn update(tx: &mut Tx<'_>, org: i64, id: LeadId, lead: &LeadWrite, now_ms: i64) -> Result<LeadId, StoreError> {
     let changed = tx.next_id(now_ms);
-    if latest_consent(tx.conn, id)?.as_deref() != Some(&*lead.consent) {
+    let mut read = tx.conn.prepare_cached("SELECT persons, consent FROM leads WHERE id = ?1")?;
+    let (known, consent): (Option<Vec<u8>>, String) = read.query_row([id.0], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    if consent != *lead.consent {
+        keep_consent(tx.conn, org, id)?;
         let mut insert = tx.conn.prepare_cached("INSERT INTO consents (id, org, lead, record) VALUES (?1, ?2, ?3, ?4)")?;
         insert.execute(params![changed, org, id.0, &*lead.consent])?;
     }
-    let known: Option<Vec<u8>> = tx.conn.prepare_cached("SELECT persons FROM leads WHERE id = ?1")?.query_row([id.0], |r| r.get(0))?;
     let known = super::columns::persons(known.as_deref());
     for person in lead.persons.iter().filter(|person| !known.contains(person)) {
         tx.keys.add(tx.conn, print(Kind::LeadPerson, &person.0), id.0)?;
     }
-    let mut update =
-        tx.conn.prepare_cached("UPDATE leads SET changed = ?2, status = ?3, score = ?4, persons = ?5, content = ?6 WHERE id = ?1")?;
-    update.execute(params![id.0, changed, lead.status, lead.score, persons_blob(&lead.persons), &*lead.content])?;
+    let mut update = tx
+        .conn
+        .prepare_cached("UPDATE leads SET changed = ?2, status = ?3, score = ?4, persons = ?5, consent = ?6, content = ?7 WHERE id = ?1")?;
+    update.execute(params![id.0, changed, lead.status, lead.score, persons_blob(&lead.persons), &*lead.consent, &*lead.content])?;
     Ok(id)
 }
 
-fn latest_consent(conn: &Connection, id: LeadId) -> Result<Option<String>, StoreError> {
-    let mut read = conn.prepare_cached(
-        "SELECT COALESCE((SELECT record FROM consents WHERE lead = ?1 ORDER BY id DESC LIMIT 1), (SELECT consent FROM leads WHERE id = ?1))",
+/// Puts what was agreed to at the capture among the records, if there is none yet.
+fn keep_consent(conn: &Connection, org: i64, id: LeadId) -> Result<(), StoreError> {
+    let mut keep = conn.prepare_cached(
+        "INSERT INTO consents (id, org, lead, record) SELECT id, org, id, consent FROM leads
+         WHERE id = ?1 AND org = ?2 AND NOT EXISTS (SELECT 1 FROM consents WHERE lead = ?1)",
     )?;
-    Ok(read.query_row([id.0], |r| r.get(0))?)
+    keep.execute([id.0, org])?;
+    Ok(())
 }
 
 /// Deletes a lead; its consent stays as the first of its records.
 pub(super) fn delete(tx: &mut Tx<'_>, org: &OrgId, id: LeadId) -> Result<u64, StoreError> {
     let Some(number) = known_org(tx.conn, org)? else { return Ok(0) };
-    let mut keep = tx
-        .conn
-        .prepare_cached("INSERT INTO consents (id, org, lead, record) SELECT id, org, id, consent FROM leads WHERE id = ?1 AND org = ?2")?;
-    keep.execute([id.0, number])?;
+    keep_consent(tx.conn, number, id)?;
     Ok(tx.conn.prepare_cached("DELETE FROM leads WHERE id = ?1 AND org = ?2")?.execute([id.0, number])? as u64)
 }
 
@@ -139,7 +142,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredLead> {
         changed: ChangeId(row.get(1)?),
         status: row.get(2)?,
         score: row.get(3)?,
-        content: row.get::<_, Vec<u8>>(4)?.into(),
+        consent: row.get::<_, String>(4)?.into(),
+        content: row.get::<_, Vec<u8>>(5)?.into(),
     })
 }
 
@@ -167,7 +171,9 @@ pub(super) fn list(conn: &Connection, org: &OrgId, query: &LeadQuery) -> Result<
 pub(super) fn consents(conn: &Connection, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, StoreError> {
     let Some(org) = known_org(conn, org)? else { return Ok(Vec::new()) };
     let mut read = conn.prepare_cached(
-        "SELECT id, consent FROM leads WHERE id = ?1 AND org = ?2 UNION ALL SELECT id, record FROM consents WHERE lead = ?1 AND org = ?2 ORDER BY id",
+        "SELECT id, record FROM consents WHERE lead = ?1 AND org = ?2
+         UNION ALL SELECT id, consent FROM leads WHERE id = ?1 AND org = ?2 AND NOT EXISTS (SELECT 1 FROM consents WHERE lead = ?1)
+         ORDER BY id",
     )?;
     let record = |row: &Row<'_>| Ok(StoredConsent { at: ChangeId(row.get(0)?).created_at(), record: row.get::<_, String>(1)?.into() });
     Ok(read.query_map([id.0, org], record)?.collect::<Result<_, _>>()?)

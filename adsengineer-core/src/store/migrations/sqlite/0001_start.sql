@@ -163,13 +163,13 @@ CREATE TABLE leads (
     score INTEGER NOT NULL,
     external BLOB,                      -- keyed hash of site and the site's own id, 16 bytes
     persons BLOB,                       -- 16 bytes each
-    consent TEXT NOT NULL,              -- JSON, as it was captured
+    consent TEXT NOT NULL,              -- JSON, the latest
     content BLOB NOT NULL               -- sealed
 );
 CREATE INDEX leads_changed ON leads (org, changed);
 -- How many were stored, updated and denied; of the denied nothing else is kept.
 CREATE TABLE lead_counts (org INTEGER PRIMARY KEY, stored INTEGER NOT NULL, updated INTEGER NOT NULL, denied INTEGER NOT NULL);
--- Who agreed to what after the capture, and what remains when a lead is deleted; append-only.
+-- Who agreed to what, once that changed, and what remains when a lead is deleted; append-only.
 CREATE TABLE consents (id INTEGER PRIMARY KEY, org INTEGER NOT NULL, lead INTEGER NOT NULL, record TEXT NOT NULL);
 CREATE INDEX consents_lead ON consents (lead);
 -- What repeated requests did the first time; no personal data.
