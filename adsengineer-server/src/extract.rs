@@ -43,10 +43,6 @@ permissions! { Viewer Member Admin Owner }
 #[derive(Debug)]
 pub struct As<P: Permission>(pub Caller, PhantomData<P>);
 
-/// Why a request has no caller; the gate leaves it for the handler that needs one.
-#[derive(Clone, Debug)]
-pub(crate) struct Unauthenticated(pub Problem);
-
 impl<P: Permission, S: Send + Sync> FromRequestParts<S> for As<P> {
     type Rejection = Problem;
 
@@ -54,7 +50,7 @@ impl<P: Permission, S: Send + Sync> FromRequestParts<S> for As<P> {
         match parts.extensions.get::<Caller>() {
             Some(caller) if caller.role() >= P::ROLE => Ok(Self(caller.clone(), PhantomData)),
             Some(_) => Err(forbidden(P::ROLE.as_str())),
-            None => Err(parts.extensions.get::<Unauthenticated>().map_or_else(no_token, |why| why.0.clone())),
+            None => Err(no_token()),
         }
     }
 }
