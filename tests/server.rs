@@ -11,19 +11,31 @@ mod closed;
 mod consent;
 #[path = "server/conversions.rs"]
 mod conversions;
+#[path = "server/destinations.rs"]
+mod destinations;
 #[path = "server/document.rs"]
 mod document;
+#[path = "server/errors.rs"]
+mod errors;
 #[path = "server/leads.rs"]
 mod leads;
+#[path = "server/letters.rs"]
+mod letters;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/manners.rs"]
+mod manners;
 #[path = "server/once.rs"]
 mod once;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/said.rs"]
 mod said;
+#[path = "server/serving.rs"]
+mod serving;
 #[path = "server/stage.rs"]
 mod stage;
 #[path = "server/tokens.rs"]
 mod tokens;
+#[path = "server/wire.rs"]
+mod wire;

@@ -105,6 +105,9 @@ pub trait Reads: Send + Sync {
     /// The organization's rules by name.
     async fn rules(&self, org: &OrgId) -> Result<Vec<StoredRule>, StoreError>;
 
+    /// What the request under this key did, if it was done: [`Done::Repeated`] or [`Done::OtherRequest`].
+    async fn requested(&self, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError>;
+
     /// A replay.
     async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError>;
 

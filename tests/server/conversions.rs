@@ -111,7 +111,7 @@ async fn without_consent_nothing_of_a_conversion_is_taken_in() {
     assert_eq!(stage.post(CONVERSIONS, &silent).await.faults()[0].1, "CONSENT_REQUIRED");
     let lead = json!({"email": "quiet@example.com", "consent": {"storage": "granted", "ad_user_data": "denied"}});
     let id = stage.post("/api/v1/leads", &lead).await.ok(201)["leads"][0]["id"].clone();
-    let body = json!({"action": "Sale", "occurred_at": "2026-11-20T10:00:00Z", "lead_id": id});
+    let body = json!({"action": "Sale", "occurred_at": "2026-11-20T10:00:00Z", "value": "1", "currency": "EUR", "lead_id": id});
     let receipt = stage.post(CONVERSIONS, &body).await.ok(202)["conversions"][0].clone();
     assert_eq!((&receipt["id"], codes(&receipt)), (&Value::Null, vec!["CONSENT_REQUIRED"]));
     assert!(!stage.is_on_disk("Cj0KCQ-denied") && !stage.is_on_disk("said.no"));

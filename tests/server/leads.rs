@@ -63,7 +63,7 @@ async fn a_lead_is_scored_and_the_score_explained() {
     let full = shown(&stage, summary["id"].as_str().unwrap()).await;
     assert_eq!((&summary["score"], &summary["qualified"]), (&full["score"], &json!(true)));
     assert_eq!(summary["scored_value_cents"], full["scored_value_cents"]);
-    assert!(full["score"].as_u64().unwrap() > 75 && full["scoring"]["parts"].as_array().is_some_and(|parts| parts.len() > 3), "{full}");
+    assert!(full["score"].as_u64().unwrap() > 75 && full["scoring"]["breakdown"].as_array().is_some_and(|parts| parts.len() > 3), "{full}");
     let plain = stage.post(LEADS, &lead("S-2", &json!({}))).await.ok(201);
     assert!(plain["leads"][0]["score"].as_u64() < summary["score"].as_u64());
 }
@@ -122,7 +122,7 @@ async fn a_status_moves_forward_only_and_rules_make_a_conversion_once() {
     let made = stage.get(&format!("/api/v1/conversions/{conversion}")).await.ok(200);
     assert_eq!((&made["action"], &made["value"]), (&json!("Closed"), &json!("99.50")));
     assert_eq!(patch(json!({"status": "won"})).await.ok(200)["conversions"], json!([]));
-    assert_eq!(patch(json!({"status": "lost"})).await.refused(409), "INVALID_STATUS_CHANGE");
+    assert_eq!(patch(json!({"status": "qualified"})).await.refused(409), "INVALID_STATUS_CHANGE");
     for (body, pointer) in [
         (json!({}), ""),
         (json!({"status": "closed"}), "/status"),

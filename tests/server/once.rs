@@ -141,6 +141,38 @@ async fn a_repeated_change_of_a_lead_answers_the_same_with_its_conversions() {
 }
 
 #[tokio::test]
+async fn a_repeated_change_is_known_also_when_it_would_be_refused_by_now() {
+    let stage = Stage::new().await;
+    let token = stage.token("acme", Role::Member);
+    let id = leads(&stage, "k-1", &lead("one@example.com")).await.ok(201)["leads"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("{LEADS}/{id}");
+    let patch = async |key: &str, status: &str| with_key(&stage, &token, ("PATCH", &path), key, &json!({"status": status})).await;
+    patch("k-2", "contacted").await.ok(200);
+    patch("k-3", "won").await.ok(200);
+    let effects = stage.effects().await;
+    patch("k-2", "contacted").await.ok(200);
+    assert_eq!(stage.get(&path).await.ok(200)["status"], "won");
+    assert_eq!(patch("k-2", "qualified").await.refused(409), "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(patch("k-4", "contacted").await.refused(409), "INVALID_STATUS_CHANGE");
+    assert_eq!(stage.effects().await, effects);
+}
+
+#[tokio::test]
+async fn a_repeated_conversion_is_known_also_when_its_destination_is_gone() {
+    let stage = Stage::new().await;
+    let token = stage.token("acme", Role::Member);
+    let shop = json!({"kind": "google", "customer_id": "1234567890", "actions": {"Sale": "987654321"}});
+    stage.by(Role::Admin, "PUT", "/api/v1/destinations/shop", Some(&shop)).await.ok(200);
+    let sale = json!({"action": "Sale", "occurred_at": "2026-11-19T10:00:00Z", "value": "1", "currency": "EUR", "gclid": "Cj0KCQ-1",
+        "consent": {"ad_user_data": "granted"}, "destinations": ["shop"]});
+    let send = async |key: &str| with_key(&stage, &token, ("POST", "/api/v1/conversions"), key, &sale).await;
+    let first = send("k-1").await.ok(202);
+    stage.by(Role::Admin, "DELETE", "/api/v1/destinations/shop?force=true", None).await.ok(200);
+    assert_eq!(send("k-1").await.ok(202), first);
+    assert_eq!(send("k-2").await.faults()[0].1, "UNKNOWN_DESTINATION");
+}
+
+#[tokio::test]
 async fn repeated_conversions_answer_the_same_with_their_findings() {
     let stage = Stage::new().await;
     let token = stage.token("acme", Role::Member);

@@ -145,7 +145,8 @@ impl Things {
 
     /// The path of a route with the name of a thing that is there.
     pub fn path(&self, route: &Route) -> String {
-        Self::filled(route, [&self.lead, &self.conversion, &self.dead, &self.replay, "shop", "won", &self.jti])
+        let force = if (route.method, route.path) == ("DELETE", "/api/v1/destinations/{name}") { "?force=true" } else { "" };
+        Self::filled(route, [&self.lead, &self.conversion, &self.dead, &self.replay, "shop", "won", &self.jti]) + force
     }
 
     /// The same with a name that nothing has.

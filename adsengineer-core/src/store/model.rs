@@ -18,7 +18,7 @@ use async_trait::async_trait;
 
 use super::{
     Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
-    LeadCounts, LeadQuery, Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation, Replay,
+    LeadCounts, LeadQuery, Lease, NewConversion, Once, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation, Replay,
     RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
     WorkerId, Write, audited, destination_removed, moved_account,
 };
@@ -310,6 +310,10 @@ impl Reads for ModelStore {
 
     async fn rules(&self, org: &OrgId) -> Result<Vec<StoredRule>, StoreError> {
         Ok(self.world().people.rules(org))
+    }
+
+    async fn requested(&self, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError> {
+        Ok(self.world().before(once, now_ms))
     }
 
     async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError> {
