@@ -80,7 +80,7 @@ async fn another_organizations_things_are_told_from_nothing_by_no_status_text_or
     let plain = |said: &Said, path: &str| {
         let mut body = said.json();
         body["request_id"].take();
-        let name = path.split('/').find(|part| part.contains('_') || ["shop", "won", "none"].contains(part)).unwrap();
+        let name = path.split(['/', '?']).find(|part| part.contains('_') || ["shop", "won", "none"].contains(part)).unwrap();
         body.to_string().replace(name, "…")
     };
     let mut asked = 0;

@@ -114,6 +114,27 @@ async fn a_destination_with_open_deliveries_is_removed_only_by_force() {
 }
 
 #[tokio::test]
+async fn a_destination_that_another_server_removed_takes_nothing_and_is_known_to_be_gone_at_the_next_try() {
+    let stage = Stage::new().await;
+    let other = stage.beside().await;
+    let body = json!({"kind": "google", "customer_id": "1234567890", "actions": {"Sale": "987654321"}});
+    put(&stage, SHOP, &body).await.ok(200);
+    put(&stage, "/api/v1/rules/new", &json!({"on": "lead.created", "action": "Sale"})).await.ok(200);
+    let lead = |n: u32| json!({"email": format!("l{n}@example.com"), "consent": {"storage": "granted", "ad_user_data": "granted"}});
+    other.post("/api/v1/conversions", &sale("Cj0KCQ-1")).await.ok(202);
+    stage.by(Role::Admin, "DELETE", &format!("{SHOP}?force=true"), None).await.ok(200);
+    assert_eq!(other.post("/api/v1/conversions", &sale("Cj0KCQ-2")).await.refused(503), "OVERLOADED");
+    let receipt = other.post("/api/v1/conversions", &sale("Cj0KCQ-2")).await.ok(202);
+    assert_eq!(receipt["conversions"][0]["findings"][0]["code"], "NO_DESTINATION");
+    put(&stage, SHOP, &body).await.ok(200);
+    other.clock.advance_ms(1000);
+    other.post("/api/v1/leads", &lead(1)).await.ok(201);
+    stage.by(Role::Admin, "DELETE", &format!("{SHOP}?force=true"), None).await.ok(200);
+    assert_eq!(other.post("/api/v1/leads", &lead(2)).await.refused(503), "OVERLOADED");
+    other.post("/api/v1/leads", &lead(2)).await.ok(201);
+}
+
+#[tokio::test]
 async fn a_check_that_succeeds_lets_held_rows_go() {
     let sandbox = sandbox().await;
     let stage = Stage::against(&sandbox).await;

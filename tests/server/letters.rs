@@ -18,7 +18,7 @@ async fn with_dead(count: usize) -> (Sandbox, Stage, Vec<String>) {
     let stage = Stage::against(&sandbox).await;
     stage.by(Role::Admin, "PUT", "/api/v1/destinations/shop", Some(&shop(&sandbox))).await.ok(200);
     let dead = |n: usize| {
-        let mut sale = sale(&format!("sandbox-PROCESSING_ERROR_REASON_INVALID_GCLID-{n}"));
+        let mut sale = sale(&format!("sandbox-INVALID_GCLID-{n}"));
         sale["identifiers"] = json!({"email": format!("dead{n}@example.com")});
         sale
     };

@@ -56,7 +56,10 @@ impl Engine {
         require(caller, Role::Admin)?;
         let destination = self.destination(caller, name).await?;
         let command = Write::RemoveDestination { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
-        Ok(changed(&self.request(caller, None, command).await?))
+        let done = self.request(caller, None, command).await?;
+        self.setups.forget(caller.org());
+        self.connector.forget();
+        Ok(changed(&done))
     }
 
     /// Lets a destination's held rows go and closes its breaker. Returns how many rows.

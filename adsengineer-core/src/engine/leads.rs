@@ -173,7 +173,8 @@ impl Engine {
         let (made, intake) = self.by_rules(caller, setup, pending)?;
         let leads = pending.iter().map(|p| self.lead_write(org, p)).collect();
         let batch = LeadBatch { org: org.clone(), now_ms, leads, denied, intake };
-        Ok((self.request(caller, once, Write::Leads(batch)).await?, made))
+        let done = self.request(caller, once, Write::Leads(batch)).await.map_err(|error| self.outdated(org, error))?;
+        Ok((done, made))
     }
 
     fn lead_write(&self, org: &OrgId, pending: &Pending) -> LeadWrite {

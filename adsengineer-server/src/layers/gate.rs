@@ -34,6 +34,9 @@ const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
+/// What says how much remains of a budget.
+pub(crate) const BUDGET_HEADERS: [HeaderName; 5] = [STATE, POLICY, X_LIMIT, X_REMAINING, X_RESET];
+
 /// The address of whoever sends the request, as the connection knows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
