@@ -5,6 +5,8 @@
 mod access;
 #[path = "server/attacks.rs"]
 mod attacks;
+#[path = "server/beside.rs"]
+mod beside;
 #[path = "server/closed.rs"]
 mod closed;
 #[path = "server/consent.rs"]
@@ -33,6 +35,8 @@ mod routes;
 mod said;
 #[path = "server/serving.rs"]
 mod serving;
+#[path = "server/settings.rs"]
+mod settings;
 #[path = "server/stage.rs"]
 mod stage;
 #[path = "server/tokens.rs"]

@@ -65,6 +65,7 @@ impl Clock for TestClock {
 /// A running server; it drains when dropped.
 pub struct Stage {
     pub engine: Engine,
+    pub api: Api,
     pub clock: Arc<TestClock>,
     pub http: reqwest::Client,
     pub url: String,
@@ -142,13 +143,13 @@ impl Stage {
         options: ServeOptions,
     ) -> Self {
         let engine = engine(folder.path(), clock.clone(), sandbox);
-        let api = Api::new(engine.clone()).tokens(ring()).limits(Some(limiter()), generous());
+        let api = change(Api::new(engine.clone()).tokens(ring()).limits(Some(limiter()), generous()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(serve(listener, api_router(change(api)), options, stopped));
+        let server = tokio::spawn(serve(listener, api_router(api.clone()), options, stopped));
         let http = reqwest::Client::new();
-        Self { engine, clock, http, url, stop, server, ring: ring(), folder }
+        Self { engine, api, clock, http, url, stop, server, ring: ring(), folder }
     }
 
     /// A token of `org`.
@@ -198,6 +199,10 @@ impl Stage {
             worker.run_until(Goal::Settled { patience: Duration::ZERO }, never.clone()).await.unwrap();
             self.clock.advance_ms(31 * 60_000);
         }
+    }
+
+    pub fn database(&self) -> std::path::PathBuf {
+        self.folder.path().join("server.db")
     }
 
     /// Whether any file of the database holds these bytes.
