@@ -121,6 +121,9 @@ pub trait Queue: Send + Sync {
     /// Every enabled destination with open work, due or not.
     async fn agenda(&self, now_ms: i64) -> Result<Vec<Agenda>, StoreError>;
 
+    /// Every enabled destination, by id, with open work or not.
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError>;
+
     /// Takes up to `limit` rows of `destination` that are due, earliest first, for the lease's time.
     async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError>;
 

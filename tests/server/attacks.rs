@@ -62,9 +62,11 @@ fn without(claim: &str) -> String {
 
 fn headers() -> Vec<String> {
     let algs = [
-        "none", "None", "NONE", "", "hs256", "HS256 ", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS384", "HS512", "dir",
+        "none", "None", "NONE", "", "hs256", "HS256 ", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS384", "HS512",
+        "dir",
     ];
-    let mut tokens: Vec<String> = algs.iter().map(|alg| with_header(&json!({"alg": alg, "typ": "JWT", "kid": "now"}).to_string())).collect();
+    let mut tokens: Vec<String> =
+        algs.iter().map(|alg| with_header(&json!({"alg": alg, "typ": "JWT", "kid": "now"}).to_string())).collect();
     tokens.push(format!("{}.{}.", b64(r#"{"alg":"none"}"#), b64(payload().to_string())));
     for header in [
         r#"{"alg":null}"#,

@@ -40,6 +40,23 @@ async fn the_background_delivers_reads_revocations_goes_on_with_replays_and_stop
 }
 
 #[tokio::test]
+async fn a_destination_that_is_stopped_degrades_health_and_no_more() {
+    let sandbox = sandbox().await;
+    let stage = Stage::against(&sandbox).await;
+    stage.by(Role::Admin, "PUT", "/api/v1/destinations/shop", Some(&shop(&sandbox))).await.ok(200);
+    stage.post("/api/v1/conversions", &sale("Cj0KCQ-1")).await.ok(202);
+    stage.api.health().check().await;
+    assert_eq!(stage.get("/health").await.ok(200)["checks"]["google_ads"]["status"], "healthy");
+    sandbox.set_revoked(true);
+    stage.work().await;
+    stage.api.health().check().await;
+    let health = stage.get("/health").await.ok(200);
+    assert_eq!((&health["status"], &health["checks"]["google_ads"]["status"]), (&json!("degraded"), &json!("degraded")), "{health}");
+    assert!(health["checks"]["google_ads"]["detail"].as_str().unwrap().contains("1 of 1"));
+    stage.get("/readyz").await.ok(200);
+}
+
+#[tokio::test]
 async fn while_another_process_holds_the_database_nothing_is_taken_in_and_it_recovers_by_itself() {
     let stage = Stage::new().await;
     stage.ask("GET", "/readyz", None, None).await.ok(200);

@@ -48,8 +48,7 @@ impl LimiterStore for Broken {
     }
 }
 
-const ALL: [Fault; 7] =
-    [Fault::Fails, Fault::Hangs, Fault::Panics, Fault::TooFew, Fault::TooMany, Fault::OtherLimit, Fault::MoreThanAll];
+const ALL: [Fault; 7] = [Fault::Fails, Fault::Hangs, Fault::Panics, Fault::TooFew, Fault::TooMany, Fault::OtherLimit, Fault::MoreThanAll];
 
 #[tokio::test]
 async fn a_limiter_that_cannot_be_asked_refuses_everything_quickly_and_without_effect() {

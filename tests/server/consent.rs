@@ -14,7 +14,15 @@ fn lead(consent: &Value) -> Value {
 
 fn denials() -> Vec<Value> {
     let said = |storage: &str| json!({"storage": storage, "ad_user_data": "granted"});
-    vec![said("denied"), said("pending"), said("withdrawn"), json!({"storage": null}), json!({"ad_user_data": "granted"}), json!({}), Value::Null]
+    vec![
+        said("denied"),
+        said("pending"),
+        said("withdrawn"),
+        json!({"storage": null}),
+        json!({"ad_user_data": "granted"}),
+        json!({}),
+        Value::Null,
+    ]
 }
 
 fn leaves_no_trace(stage: &Stage) {

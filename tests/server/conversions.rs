@@ -76,7 +76,8 @@ async fn a_conversion_without_a_destination_is_kept_with_a_warning_and_unknown_n
         with(sale("Cj0KCQ-4"), &json!({"action": "Other", "destinations": ["shop"]})),
         with(sale("Cj0KCQ-5"), &json!({"lead_id": "lead_0000000000001"})),
     ]);
-    let expected = [("/1/destinations/1", "UNKNOWN_DESTINATION"), ("/2/destinations/0", "UNKNOWN_ACTION"), ("/3/lead_id", "LEAD_NOT_FOUND")];
+    let expected =
+        [("/1/destinations/1", "UNKNOWN_DESTINATION"), ("/2/destinations/0", "UNKNOWN_ACTION"), ("/3/lead_id", "LEAD_NOT_FOUND")];
     let expected = expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned()));
     assert_eq!(stage.post(CONVERSIONS, &batch).await.faults(), expected);
     assert_eq!(stage.effects().await, before);

@@ -22,7 +22,8 @@ async fn post(stage: &Stage, kind: Option<&str>, body: impl Into<reqwest::Body>)
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems() {
     let stage = Stage::new().await;
-    for path in ["/", "/api", "/api/v1", "/api/v1/leads/", "/api/v2/leads", "/api/v1/leads/a/b", "/favicon.ico", "//", "/%2e%2e/etc/passwd"] {
+    for path in ["/", "/api", "/api/v1", "/api/v1/leads/", "/api/v2/leads", "/api/v1/leads/a/b", "/favicon.ico", "//", "/%2e%2e/etc/passwd"]
+    {
         for token in [None, Some(stage.token("acme", Role::Owner))] {
             assert_eq!(stage.ask("GET", path, token.as_deref(), None).await.refused(404), "NOT_FOUND", "{path}");
         }
@@ -56,7 +57,9 @@ async fn what_is_not_json_is_malformed_and_what_is_of_the_wrong_type_is_told_by_
     assert_eq!(post(&stage, Some("application/json"), vec![0xff, 0xfe]).await.refused(400), "MALFORMED_JSON");
     let deep = format!("{{\"tags\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!([400, 422].contains(&post(&stage, Some("application/json"), deep).await.status));
-    for (body, pointer) in [("1", ""), ("\"x\"", ""), ("null", ""), ("[1]", "/0"), ("{\"email\":1}", "/email"), ("{\"tags\":\"x\"}", "/tags")] {
+    for (body, pointer) in
+        [("1", ""), ("\"x\"", ""), ("null", ""), ("[1]", "/0"), ("{\"email\":1}", "/email"), ("{\"tags\":\"x\"}", "/tags")]
+    {
         let said = post(&stage, Some("application/json"), body).await;
         assert_eq!(said.faults()[0], (pointer.to_owned(), "INVALID_TYPE".to_owned()), "{body}");
     }
@@ -69,7 +72,14 @@ async fn what_is_not_json_is_malformed_and_what_is_of_the_wrong_type_is_told_by_
 #[tokio::test]
 async fn a_body_of_another_kind_is_refused() {
     let stage = Stage::new().await;
-    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("multipart/form-data"), Some("application/xml"), Some("")] {
+    for kind in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some("multipart/form-data"),
+        Some("application/xml"),
+        Some(""),
+    ] {
         assert_eq!(post(&stage, kind, "{}").await.refused(415), "UNSUPPORTED_MEDIA_TYPE", "{kind:?}");
     }
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"] {
@@ -88,7 +98,9 @@ async fn a_body_over_four_mebibytes_is_refused_with_a_length_and_in_chunks() {
     assert!(wire.head().await.starts_with("HTTP/1.1 413 "), "refused before the body");
     let token = stage.token("acme", Role::Member);
     let mut wire = Wire::to(&stage).await;
-    let head = format!("POST {LEADS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+    let head = format!(
+        "POST {LEADS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
     wire.send(&head).await;
     for _ in 0..4 {
         wire.send(&format!("100000\r\n{}\r\n", " ".repeat(1 << 20))).await;
@@ -120,7 +132,12 @@ async fn parameters_that_cannot_be_are_refused_by_name() {
         let faults = stage.get(&format!("{LEADS}?{query}")).await.faults();
         assert_eq!(faults[0].0, name, "{query} {faults:?}");
     }
-    for path in ["/api/v1/conversions?state=lost", "/api/v1/conversions?cursor=chg_1", "/api/v1/dlq?cursor=lead_0000000000001", "/api/v1/dlq?kind=x"] {
+    for path in [
+        "/api/v1/conversions?state=lost",
+        "/api/v1/conversions?cursor=chg_1",
+        "/api/v1/dlq?cursor=lead_0000000000001",
+        "/api/v1/dlq?kind=x",
+    ] {
         assert_eq!(stage.get(path).await.refused(422), "VALIDATION_FAILED", "{path}");
     }
     stage.get(&format!("{LEADS}?limit=1000&order=desc")).await.ok(200);
@@ -129,7 +146,16 @@ async fn parameters_that_cannot_be_are_refused_by_name() {
 #[tokio::test]
 async fn broken_percent_encoding_and_odd_ids_name_nothing() {
     let stage = Stage::new().await;
-    for id in ["%ff", "%00", "lead_", "lead_0000000000001%20", "LEAD_0000000000001", "conv_0000000000001", "%F0%9F%92%A9", "'; DROP TABLE leads; --"] {
+    for id in [
+        "%ff",
+        "%00",
+        "lead_",
+        "lead_0000000000001%20",
+        "LEAD_0000000000001",
+        "conv_0000000000001",
+        "%F0%9F%92%A9",
+        "'; DROP TABLE leads; --",
+    ] {
         assert_eq!(stage.get(&format!("{LEADS}/{id}")).await.refused(404), "NOT_FOUND", "{id}");
     }
     for path in ["/api/v1/explain/%ff", "/api/v1/explain/%00", "/api/v1/destinations/%ff", "/api/v1/rules/%ff"] {

@@ -179,9 +179,20 @@ async fn pages_miss_nothing_in_either_order_while_leads_change() {
     newest_first.reverse();
     assert_eq!(newest_first, ids);
     // One changes behind the reader, who meets it again at the end; one before, which just moves.
-    let met = pages(&stage, "limit=4", async |page| if page == 0 { patch(0, "contacted").await; patch(8, "contacted").await; }).await;
+    let met = pages(&stage, "limit=4", async |page| {
+        if page == 0 {
+            patch(0, "contacted").await;
+            patch(8, "contacted").await;
+        }
+    })
+    .await;
     assert_eq!((met.iter().cloned().collect::<BTreeSet<_>>(), met.len()), (all.clone(), 11));
-    let met = pages(&stage, "limit=4&order=desc", async |page| if page == 0 { patch(9, "qualified").await; }).await;
+    let met = pages(&stage, "limit=4&order=desc", async |page| {
+        if page == 0 {
+            patch(9, "qualified").await;
+        }
+    })
+    .await;
     assert_eq!((met.iter().cloned().collect::<BTreeSet<_>>(), met.len()), (all, 10));
 }
 

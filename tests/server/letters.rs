@@ -53,7 +53,9 @@ async fn dead_letters_are_listed_by_filters_without_personal_data() {
     let count = async |query: &str| stage.get(&format!("{DLQ}?{query}")).await.ok(200)["dead_letters"].as_array().unwrap().len();
     assert_eq!(count(&format!("reason={reason}")).await, 3);
     assert_eq!(count("destination=shop&kind=delivery").await, 3);
-    for none in ["reason=OTHER", "destination=till", "kind=webhook", "source=shopify", "since=2027-01-01T00:00:00Z", "until=2026-01-01T00:00:00Z"] {
+    for none in
+        ["reason=OTHER", "destination=till", "kind=webhook", "source=shopify", "since=2027-01-01T00:00:00Z", "until=2026-01-01T00:00:00Z"]
+    {
         assert_eq!(count(none).await, 0, "{none}");
     }
     let first = stage.get(&format!("{DLQ}?limit=2")).await.ok(200);
@@ -125,6 +127,33 @@ async fn a_replay_at_a_rate_can_be_stopped_and_leaves_the_rest_dead() {
     let dead = stage.get(DLQ).await.ok(200)["dead_letters"].as_array().unwrap().len() as u64;
     assert_eq!(dead + stopped["replayed"].as_u64().unwrap(), 6);
     assert!(dead > 0);
+}
+
+#[tokio::test]
+async fn letters_of_unknown_outcome_are_replayed_only_where_duplicates_are_accepted() {
+    let (sandbox, stage, ids) = with_dead(2).await;
+    // As after a lost answer that the platform no longer recognises, which no platform of this version forgets.
+    let conn = rusqlite::Connection::open(stage.database()).unwrap();
+    conn.execute_batch(
+        "INSERT INTO whys (code, detail) VALUES ('OUTCOME_UNKNOWN', 'lost'); UPDATE deliveries SET why = last_insert_rowid()",
+    )
+    .unwrap();
+    sandbox.set_click_verdicts(false);
+    assert_eq!(stage.get(DLQ).await.ok(200)["dead_letters"][0]["may_duplicate"], true);
+    let counted = act(&stage, "replay", &json!({"filter": {}, "dry_run": true})).await.ok(200);
+    assert_eq!((&counted["matched"], &counted["needs_accept_duplicates"]), (&json!(2), &json!(2)));
+    for (body, done) in [
+        (json!({"ids": [ids[0]]}), (0, 1)),
+        (json!({"filter": {}}), (0, 2)),
+        (json!({"ids": [ids[0]], "accept_duplicates": true}), (1, 0)),
+        (json!({"filter": {"reason": "OUTCOME_UNKNOWN"}, "accept_duplicates": true}), (1, 0)),
+    ] {
+        let started = act(&stage, "replay", &body).await.ok(202);
+        replayed(&stage).await;
+        let ended = stage.get(&format!("{DLQ}/replays/{}", started["replay_id"].as_str().unwrap())).await.ok(200);
+        assert_eq!((&ended["replayed"], &ended["skipped"]), (&json!(done.0), &json!(done.1)), "{body}");
+    }
+    assert_eq!(stage.get(DLQ).await.ok(200)["dead_letters"], json!([]));
 }
 
 #[tokio::test]

@@ -11,7 +11,12 @@ async fn every_answer_carries_the_security_headers() {
     let stage = Stage::new().await;
     for path in ["/livez", "/health", "/openapi.json", "/docs/", "/nothing", "/api/v1/me"] {
         let said = stage.ask("GET", path, None, None).await;
-        let expected = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY"), ("cache-control", "no-store")];
+        let expected = [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            ("cache-control", "no-store"),
+        ];
         for (name, value) in expected {
             assert_eq!(said.header(name), Some(value), "{path}");
         }

@@ -51,7 +51,8 @@ async fn the_same_key_for_another_body_or_path_is_a_conflict() {
     leads(&stage, "k-1", &lead("one@example.com")).await.ok(201);
     assert_eq!(leads(&stage, "k-1", &lead("two@example.com")).await.refused(409), "IDEMPOTENCY_KEY_REUSED");
     let token = stage.token("acme", Role::Member);
-    let sale = json!({"action": "Sale", "occurred_at": "2026-11-19T10:00:00Z", "gclid": "Cj0KCQ-1", "consent": {"ad_user_data": "granted"}});
+    let sale =
+        json!({"action": "Sale", "occurred_at": "2026-11-19T10:00:00Z", "gclid": "Cj0KCQ-1", "consent": {"ad_user_data": "granted"}});
     let other = with_key(&stage, &token, ("POST", "/api/v1/conversions"), "k-1", &sale).await;
     assert_eq!(other.refused(409), "IDEMPOTENCY_KEY_REUSED");
     assert_eq!(count(&stage).await, 1);

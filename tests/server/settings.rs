@@ -4,7 +4,11 @@ use adsengineer_core::{
     org::{Caller, Role},
     rate_limit::Rate,
 };
-use adsengineer_server::{Api, config::{FaceError, Settings, Sources}, router};
+use adsengineer_server::{
+    Api,
+    config::{FaceError, Settings, Sources},
+    router,
+};
 use axum::{Router, body::Body, http::Request, middleware::from_fn};
 use tower::ServiceExt as _;
 
@@ -40,7 +44,8 @@ async fn limits_addresses_origins_and_urls_are_as_configured() {
     assert_eq!(policy(None).await, "\"ip\";q=2;w=3600");
     assert_eq!(policy(Some(&stage.token("acme", Role::Viewer))).await, "\"org\";q=7;w=60");
     assert_eq!(policy(Some("a.bad.token")).await, "\"auth\";q=3;w=900");
-    let forwarded = stage.request("GET", "/openapi.json").header("x-forwarded-for", "203.0.113.9").header("origin", "https://b.example.com");
+    let forwarded =
+        stage.request("GET", "/openapi.json").header("x-forwarded-for", "203.0.113.9").header("origin", "https://b.example.com");
     let said = Said::of(forwarded).await;
     assert_eq!(said.header("x-ratelimit-remaining"), Some("1"));
     assert_eq!(said.header("access-control-allow-origin"), Some("https://b.example.com"));
@@ -87,7 +92,10 @@ async fn a_host_with_its_own_authentication_says_who_asks() {
         Said { status: parts.status.as_u16(), headers: parts.headers, bytes: axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec() }
     };
     let me = ask(Some("acme"), None).await;
-    assert_eq!((&me.ok(200)["org_id"], &me.json()["role"], &me.json()["exp"]), (&"acme".into(), &"member".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&me.ok(200)["org_id"], &me.json()["role"], &me.json()["exp"]),
+        (&"acme".into(), &"member".into(), &serde_json::Value::Null)
+    );
     assert_eq!(ask(None, None).await.refused(401), "TOKEN_MISSING");
     // Without keys no token is taken, and none can be minted.
     assert_eq!(ask(None, Some(&stage.token("acme", Role::Owner))).await.refused(401), "TOKEN_KEY_UNKNOWN");

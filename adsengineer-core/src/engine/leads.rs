@@ -241,13 +241,7 @@ impl Engine {
 
     /// What a request did that was done before.
     /// `made` is what the rules would make of it now.
-    async fn repeated(
-        &self,
-        caller: &Caller,
-        first: Done,
-        denied: u64,
-        made: Vec<RuleConversion>,
-    ) -> Result<AcceptedLeads, EngineError> {
+    async fn repeated(&self, caller: &Caller, first: Done, denied: u64, made: Vec<RuleConversion>) -> Result<AcceptedLeads, EngineError> {
         let Done::Leads(ids, captured) = first else { return Err(EngineError::KeyReused) };
         let mut leads = Vec::with_capacity(ids.len());
         for id in ids {

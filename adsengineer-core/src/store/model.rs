@@ -18,8 +18,8 @@ use async_trait::async_trait;
 
 use super::{
     Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
-    LeadCounts, LeadQuery, Lease, NewConversion, Once, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation, Replay,
-    RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
+    LeadCounts, LeadQuery, Lease, NewConversion, Once, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation,
+    Replay, RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
     WorkerId, Write, audited, destination_removed, moved_account,
 };
 use crate::{
@@ -327,6 +327,10 @@ impl Reads for ModelStore {
 
 #[async_trait]
 impl Queue for ModelStore {
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError> {
+        Ok(self.world().enabled().cloned().collect())
+    }
+
     async fn agenda(&self, _now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
         Ok(self.world().agenda())
     }

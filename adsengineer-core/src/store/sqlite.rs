@@ -316,6 +316,10 @@ impl Reads for SqliteStore {
 
 #[async_trait]
 impl Queue for SqliteStore {
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError> {
+        self.read(reads::enabled_destinations).await
+    }
+
     async fn agenda(&self, _now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
         self.read(reads::agenda).await
     }

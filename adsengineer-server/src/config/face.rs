@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn a_configured_secret_wins_and_a_weak_one_is_refused_without_being_shown() {
         let secret = "0123456789abcdef0123456789abcdef";
-        let ring = settings(&[("JWT_SECRET", secret), ("JWT_KID", "2026-11"), ("JWT_PREVIOUS_SECRETS", "old=fedcba9876543210fedcba9876543210")]);
+        let ring =
+            settings(&[("JWT_SECRET", secret), ("JWT_KID", "2026-11"), ("JWT_PREVIOUS_SECRETS", "old=fedcba9876543210fedcba9876543210")]);
         assert_eq!(ring.key_ring(made()).unwrap().kid(), "2026-11");
         let error = settings(&[("JWT_SECRET", "short-and-weak")]).key_ring(made()).unwrap_err();
         assert!(matches!(error, FaceError::Ring(_)) && !error.to_string().contains("short-and"), "{error}");

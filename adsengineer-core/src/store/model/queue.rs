@@ -4,18 +4,21 @@ use super::{Agenda, Claimed, Lease, PendingUpload, WorkerId, World};
 use crate::{
     delivery::State,
     id::{DeliveryId, DestinationId, UploadId},
-    store::{Begin, Begun, PREDECESSOR_WAIT_MS, PendingRow, StoreError, UploadResult, answer_lost},
+    store::{Begin, Begun, PREDECESSOR_WAIT_MS, PendingRow, StoreError, StoredDestination, UploadResult, answer_lost},
 };
 
 impl World {
+    pub(super) fn enabled(&self) -> impl Iterator<Item = &StoredDestination> {
+        self.destinations.values().filter(|d| d.spec.enabled && !self.removed.contains(&d.id))
+    }
+
     pub(super) fn agenda(&self) -> Vec<Agenda> {
         let open = |id: DestinationId| Agenda {
             destination: self.destinations[&id].clone(),
             next_due_ms: self.deliveries.values().filter(|d| d.destination == id && d.state.is_claimable()).filter_map(|d| d.due_ms).min(),
             next_poll_ms: self.uploads.values().filter(|u| u.destination == id).filter_map(|u| u.result.poll_at_ms).min(),
         };
-        let enabled = self.destinations.values().filter(|d| d.spec.enabled && !self.removed.contains(&d.id));
-        enabled.map(|d| open(d.id)).filter(|a| a.next_due_ms.is_some() || a.next_poll_ms.is_some()).collect()
+        self.enabled().map(|d| open(d.id)).filter(|a| a.next_due_ms.is_some() || a.next_poll_ms.is_some()).collect()
     }
 
     pub(super) fn claim(&mut self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Vec<Claimed> {
