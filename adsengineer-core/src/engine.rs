@@ -303,6 +303,17 @@ impl Engine {
         self.request(caller, None, note).await.map(|_| ())
     }
 
+    /// What was done under the key before, for a request that would be refused now.
+    async fn done_before(&self, caller: &Caller, once: Option<&OnceKey>) -> Result<Option<Done>, EngineError> {
+        let Some(once) = once else { return Ok(None) };
+        let once = Once { org: caller.org().clone(), key: once.key, body: once.body };
+        match self.store.requested(&once, self.clock.now_ms()).await? {
+            Some(Done::Repeated(first)) => Ok(Some(*first)),
+            Some(_) => Err(EngineError::KeyReused),
+            None => Ok(None),
+        }
+    }
+
     /// Does a command on the caller's behalf.
     async fn request(&self, caller: &Caller, once: Option<OnceKey>, command: Write) -> Result<Done, EngineError> {
         let once = once.map(|once| Once { org: caller.org().clone(), key: once.key, body: once.body });

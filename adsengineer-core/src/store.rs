@@ -107,6 +107,9 @@ pub trait Reads: Send + Sync {
     /// The organization's rules by name.
     async fn rules(&self, org: &OrgId) -> Result<Vec<StoredRule>, StoreError>;
 
+    /// What the request under this key did, if it was done: [`Done::Repeated`] or [`Done::OtherRequest`].
+    async fn requested(&self, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError>;
+
     /// A replay.
     async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError>;
 
@@ -119,6 +122,9 @@ pub trait Reads: Send + Sync {
 pub trait Queue: Send + Sync {
     /// Every enabled destination with open work: due or not, in flight or awaiting a verdict.
     async fn agenda(&self, now_ms: i64) -> Result<Vec<Agenda>, StoreError>;
+
+    /// Every enabled destination, by id, with open work or not.
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError>;
 
     /// Takes up to `limit` rows of `destination` that are due, earliest first, for the lease's time.
     async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError>;

@@ -184,3 +184,91 @@ impl From<StoreError> for Problem {
 pub(crate) fn forbidden(needed: &str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "FORBIDDEN", format!("this needs the role {needed} or a higher one"))
 }
+
+#[cfg(test)]
+mod tests {
+    use adsengineer_core::{
+        engine::{MOST_REVOKED, Refusal},
+        lead::LeadStatus,
+        org::Role,
+    };
+
+    use super::*;
+
+    fn told(problem: &Problem) -> (u16, &'static str, Option<u64>) {
+        (problem.status.as_u16(), problem.code, problem.retry_after)
+    }
+
+    #[test]
+    fn what_the_engine_refuses_has_a_status_and_a_code() {
+        let refusal = Refusal::UnknownAction { destination: "shop".into(), action: "Sale".into() };
+        for (error, expected) in [
+            (EngineError::Forbidden { needed: Role::Admin, has: Role::Viewer }, (403, "FORBIDDEN", None)),
+            (EngineError::Invalid(Vec::new()), (422, "VALIDATION_FAILED", None)),
+            (EngineError::Refused(refusal), (422, "VALIDATION_FAILED", None)),
+            (EngineError::NoDestination { name: "till".into(), names: vec!["shop".into()] }, (404, "NOT_FOUND", None)),
+            (EngineError::NotFound("lead `x`".into()), (404, "NOT_FOUND", None)),
+            (EngineError::KeyReused, (409, "IDEMPOTENCY_KEY_REUSED", None)),
+            (EngineError::Status { from: LeadStatus::Won, to: LeadStatus::New }, (409, "INVALID_STATUS_CHANGE", None)),
+            (EngineError::TooManyRevoked, (409, "TOO_MANY_REVOKED", None)),
+            (EngineError::Store(StoreError::Busy), (503, "OVERLOADED", Some(1))),
+        ] {
+            assert_eq!(told(&error.into()), expected);
+        }
+        assert!(Problem::from(EngineError::TooManyRevoked).detail.contains(&MOST_REVOKED.to_string()));
+    }
+
+    #[test]
+    fn an_unknown_destination_does_not_name_the_known_ones() {
+        let problem = Problem::from(EngineError::NoDestination { name: "till".into(), names: vec!["shop".into()] });
+        assert_eq!(problem.detail, "there is no destination `till`");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_database_stays_inside() {
+        let secret = || "/var/lib/adsengineer/db.sqlite at 10.0.0.1".to_owned();
+        for (error, expected) in [
+            (StoreError::Unavailable(secret()), (503, "DATABASE_UNAVAILABLE", Some(5))),
+            (StoreError::DiskFull(secret()), (503, "DATABASE_UNAVAILABLE", Some(5))),
+            (StoreError::Damaged(secret()), (500, "INTERNAL", None)),
+            (StoreError::Schema(secret()), (500, "INTERNAL", None)),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(told(&problem), expected);
+            assert!(!problem.detail.contains("10.0.0.1") && !problem.detail.contains("/var"), "{}", problem.detail);
+        }
+        let io = EngineError::Lock(std::io::Error::other(secret()));
+        assert_eq!(told(&io.into()), (500, "INTERNAL", None));
+        assert_eq!(told(&StoreError::Conflict("it runs".to_owned()).into()), (409, "CONFLICT", None));
+        assert_eq!(told(&StoreError::NotFound("rule `x`".to_owned()).into()), (404, "NOT_FOUND", None));
+    }
+
+    #[test]
+    fn every_status_that_a_library_answers_has_a_problem() {
+        for (status, code) in [
+            (400, "BAD_REQUEST"),
+            (404, "NOT_FOUND"),
+            (405, "METHOD_NOT_ALLOWED"),
+            (413, "BODY_TOO_LARGE"),
+            (414, "URI_TOO_LONG"),
+            (418, "REQUEST_REFUSED"),
+            (500, "INTERNAL"),
+            (504, "INTERNAL"),
+        ] {
+            let problem = Problem::of_status(StatusCode::from_u16(status).unwrap());
+            assert_eq!(told(&problem), (status, code, None));
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_problem_is_as_rfc_9457_has_it() {
+        let problem = Problem::field("/email", "INVALID_EMAIL", "no address").retry_after(3);
+        let body: serde_json::Value = serde_json::from_slice(&problem.body("req_1")).unwrap();
+        let expected = serde_json::json!({
+            "type": "urn:adsengineer:problem:validation_failed", "title": "Unprocessable Entity", "status": 422,
+            "detail": "a field cannot be used; nothing was done", "code": "VALIDATION_FAILED", "request_id": "req_1", "retry_after": 3,
+            "errors": [{"pointer": "/email", "code": "INVALID_EMAIL", "detail": "no address"}]
+        });
+        assert_eq!(body, expected);
+    }
+}

@@ -13,6 +13,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
 use crate::{Api, error::Problem, error::forbidden, state::Running};
 
@@ -43,10 +44,6 @@ permissions! { Viewer Member Admin Owner }
 #[derive(Debug)]
 pub struct As<P: Permission>(pub Caller, PhantomData<P>);
 
-/// Why a request has no caller; the gate leaves it for the handler that needs one.
-#[derive(Clone, Debug)]
-pub(crate) struct Unauthenticated(pub Problem);
-
 impl<P: Permission, S: Send + Sync> FromRequestParts<S> for As<P> {
     type Rejection = Problem;
 
@@ -54,7 +51,7 @@ impl<P: Permission, S: Send + Sync> FromRequestParts<S> for As<P> {
         match parts.extensions.get::<Caller>() {
             Some(caller) if caller.role() >= P::ROLE => Ok(Self(caller.clone(), PhantomData)),
             Some(_) => Err(forbidden(P::ROLE.as_str())),
-            None => Err(parts.extensions.get::<Unauthenticated>().map_or_else(no_token, |why| why.0.clone())),
+            None => Err(no_token()),
         }
     }
 }
@@ -100,30 +97,45 @@ async fn read(request: Request) -> Result<Bytes, Problem> {
 
 /// A body as `T`.
 pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            let text = error.to_string();
-            let detail = text.split(" at line").next().unwrap_or_default();
-            let (code, field) = match detail.split('`').collect::<Vec<_>>()[..] {
-                ["unknown field ", field, ..] => ("UNKNOWN_FIELD", field),
-                ["missing field ", field, ..] => ("FIELD_REQUIRED", field),
-                ["duplicate field ", field, ..] => ("DUPLICATE_FIELD", field),
-                _ => ("INVALID_TYPE", ""),
-            };
-            let pointer = if field.is_empty() { String::new() } else { format!("/{}", field.replace('~', "~0").replace('/', "~1")) };
-            let detail = match code {
-                "UNKNOWN_FIELD" => "this field is not known here".to_owned(),
-                "FIELD_REQUIRED" => "this field is required".to_owned(),
-                "DUPLICATE_FIELD" => "this field stands twice".to_owned(),
-                _ => format!("a value of the wrong type at line {} column {}", error.line(), error.column()),
-            };
-            Problem::field(pointer, code, detail)
-        }
-        _ => {
-            let detail = format!("the body is not JSON: it breaks at line {} column {}", error.line(), error.column());
-            Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail)
-        }
-    })
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+        let mut pointer = String::new();
+        error.path().iter().for_each(|segment| push(&mut pointer, segment));
+        unread(error.inner(), pointer)
+    })?;
+    text.end().map_err(|error| unread(&error, String::new()))?;
+    Ok(read)
+}
+
+/// Adds a step to a JSON pointer. Source: RFC 6901, section 3.
+fn push(pointer: &mut String, segment: &Segment) {
+    let name = match segment {
+        Segment::Seq { index } => index.to_string(),
+        Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+        _ => return,
+    };
+    pointer.push('/');
+    pointer.push_str(&name);
+}
+
+/// Why a body cannot be read, and at which field.
+fn unread(error: &serde_json::Error, mut pointer: String) -> Problem {
+    if error.classify() != serde_json::error::Category::Data {
+        let detail = format!("the body is not JSON: it breaks at line {} column {}", error.line(), error.column());
+        return Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", detail);
+    }
+    let text = error.to_string();
+    let (code, name, detail) = match text.split('`').collect::<Vec<_>>()[..] {
+        // The place of an unknown or repeated field is its own already, that of a missing one the object's.
+        ["unknown field ", ..] => ("UNKNOWN_FIELD", None, "this field is not known here".to_owned()),
+        ["duplicate field ", ..] => ("DUPLICATE_FIELD", None, "this field stands twice".to_owned()),
+        ["missing field ", name, ..] => ("FIELD_REQUIRED", Some(name), "this field is required".to_owned()),
+        _ => ("INVALID_TYPE", None, format!("a value of the wrong type at line {} column {}", error.line(), error.column())),
+    };
+    if let Some(name) = name {
+        push(&mut pointer, &Segment::Map { key: name.to_owned() });
+    }
+    Problem::field(pointer, code, detail)
 }
 
 /// A query string as `T`; unknown and repeated parameters are refused.
@@ -139,7 +151,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             let text = error.body_text();
             let detail = text.rsplit("query string: ").next().unwrap_or_default().to_owned();
             let name = match detail.split('`').collect::<Vec<_>>()[..] {
-                ["unknown field ", name, ..] => name.to_owned(),
+                ["unknown field " | "duplicate field ", name, ..] => name.to_owned(),
                 _ => detail
                     .split(':')
                     .next()

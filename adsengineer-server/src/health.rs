@@ -115,18 +115,14 @@ impl Health {
     /// The queue as a whole, and the Google destinations of all organizations.
     async fn destinations(&self) -> (Check, Option<Check>) {
         let started = Instant::now();
-        let agenda = self.engine.store().agenda(self.engine.clock().now_ms()).await;
+        let all = self.engine.store().enabled_destinations().await;
         let (latency_ms, checked_at) = (millis(started), self.now());
         let check = |status, detail| Check { status, latency_ms, checked_at, detail };
-        let Ok(agenda) = agenda else { return (check(Condition::Unhealthy, Some("the queue cannot be read".to_owned())), None) };
-        let stopped =
-            agenda.iter().filter(|a| a.destination.health.hold.is_some() || a.destination.health.breaker.as_str() == "open").count();
-        let google = (!agenda.is_empty()).then(|| match stopped {
+        let Ok(all) = all else { return (check(Condition::Unhealthy, Some("the queue cannot be read".to_owned())), None) };
+        let stopped = all.iter().filter(|d| d.health.hold.is_some() || d.health.breaker.as_str() == "open").count();
+        let google = (!all.is_empty()).then(|| match stopped {
             0 => check(Condition::Healthy, None),
-            n => check(
-                Condition::Degraded,
-                Some(format!("{n} of {} destinations with open work are stopped; `adsengineer status` says why", agenda.len())),
-            ),
+            n => check(Condition::Degraded, Some(format!("{n} of {} destinations are stopped; `adsengineer status` says why", all.len()))),
         });
         (check(Condition::Healthy, None), google)
     }
@@ -154,4 +150,28 @@ fn plain(error: &StoreError) -> String {
         _ => "the database cannot be used",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_database_is_said_without_its_place() {
+        let path = || "/var/lib/adsengineer/db.sqlite".to_owned();
+        for (error, said) in [
+            (StoreError::Busy, "the database has too much to do"),
+            (StoreError::DiskFull(path()), "the disk is full"),
+            (StoreError::Damaged(path()), "the database is damaged"),
+            (StoreError::Unavailable(path()), "the database cannot be used"),
+        ] {
+            assert_eq!(plain(&error), said);
+        }
+    }
+
+    #[test]
+    fn the_worst_condition_is_the_largest() {
+        let all = [Condition::Degraded, Condition::Healthy, Condition::Unhealthy];
+        assert_eq!((all.iter().max(), all.iter().min()), (Some(&Condition::Unhealthy), Some(&Condition::Healthy)));
+    }
 }

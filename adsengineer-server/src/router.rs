@@ -14,7 +14,7 @@ use crate::{
     handlers::{conversions, destinations, dlq, leads, rules, status, system, tokens},
     layers::{
         edge::{REQUEST_ID, edge},
-        gate::gate,
+        gate::{BUDGET_HEADERS, gate},
         room::room,
     },
     openapi,
@@ -86,5 +86,5 @@ fn cors(api: &Api) -> CorsLayer {
         .allow_origin(api.allowed_origins().to_vec())
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(headers)
-        .expose_headers([REQUEST_ID, axum::http::header::RETRY_AFTER])
+        .expose_headers([REQUEST_ID, axum::http::header::RETRY_AFTER].into_iter().chain(BUDGET_HEADERS).collect::<Vec<_>>())
 }

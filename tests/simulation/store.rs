@@ -6,7 +6,7 @@ use adsengineer_core::{
     id::{DestinationId, UploadId},
     store::{
         Agenda, Begin, Begun, Claimed, Done, Guard, Lease, PendingUpload, Queue, Replay, RevokedToken, Settle, Settled, Store, StoreError,
-        WorkerId, Write, model::ModelStore,
+        StoredDestination, WorkerId, Write, model::ModelStore,
     },
 };
 use async_trait::async_trait;
@@ -127,6 +127,9 @@ fn told(command: &Write, done: &Done) -> String {
 
 #[async_trait]
 impl Queue for Faulty {
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError> {
+        self.inner.enabled_destinations().await
+    }
     async fn agenda(&self, now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
         self.inner.agenda(now_ms).await
     }

@@ -17,6 +17,9 @@ macro_rules! forward_reads {
                 async fn destinations(&self, org: &OrgId) -> Result<Vec<StoredDestination>, StoreError> {
                     self.inner.destinations(org).await
                 }
+                async fn requested(&self, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError> {
+                    self.inner.requested(once, now_ms).await
+                }
                 async fn conversions(&self, org: &OrgId, query: &ConversionQuery) -> Result<Page<ConversionView>, StoreError> {
                     self.inner.conversions(org, query).await
                 }

@@ -12,7 +12,8 @@ use adsengineer_core::{
     delivery::State,
     id::DestinationId,
     store::{
-        Agenda, Claimed, Done, Lease, PendingUpload, Queue, Replay, RevokedToken, Store, StoreError, WorkerId, Write, model::ModelStore,
+        Agenda, Claimed, Done, Lease, PendingUpload, Queue, Replay, RevokedToken, Store, StoreError, StoredDestination, WorkerId, Write,
+        model::ModelStore,
     },
     worker::Goal,
 };
@@ -45,6 +46,9 @@ impl Flaky {
 
 #[async_trait]
 impl Queue for Flaky {
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError> {
+        self.inner.enabled_destinations().await
+    }
     async fn agenda(&self, now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
         self.read()?;
         self.inner.agenda(now_ms).await

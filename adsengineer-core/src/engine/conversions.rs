@@ -78,19 +78,27 @@ impl Engine {
             receipts.push(receipt);
         }
         if !errors.is_empty() {
-            return Err(EngineError::Invalid(errors));
+            // A request that was done before answers as it did, also if its destination or lead is gone by now.
+            return match self.done_before(caller, once.as_ref()).await? {
+                Some(Done::Accepted(_, captured)) if captured.len() == incoming.len() => {
+                    let conversions = receipts.into_iter().map(|receipt| receipt.with(&captured, &incoming)).collect();
+                    Ok(AcceptedConversions { conversions, repeated: true })
+                }
+                _ => Err(EngineError::Invalid(errors)),
+            };
         }
         let denied = rows - incoming.len() as u64;
         let batch = Batch { source: "api".into(), consent_proof: None, rows, refused: 0, denied, restate: false, incoming: Vec::new() };
         let intake = self.intake(caller.org(), &batch, incoming.iter().map(|(one, to)| (one, to.as_slice())))?;
-        let (captured, repeated) = match self.request(caller, once, Write::Accept(intake)).await? {
-            Done::Accepted(_, captured) => (captured, false),
-            Done::Repeated(first) => match *first {
-                Done::Accepted(_, captured) => (captured, true),
+        let (captured, repeated) =
+            match self.request(caller, once, Write::Accept(intake)).await.map_err(|error| self.outdated(caller.org(), error))? {
+                Done::Accepted(_, captured) => (captured, false),
+                Done::Repeated(first) => match *first {
+                    Done::Accepted(_, captured) => (captured, true),
+                    _ => return Err(EngineError::KeyReused),
+                },
                 _ => return Err(EngineError::KeyReused),
-            },
-            _ => return Err(EngineError::KeyReused),
-        };
+            };
         let conversions = receipts.into_iter().map(|receipt| receipt.with(&captured, &incoming)).collect();
         Ok(AcceptedConversions { conversions, repeated })
     }

@@ -67,7 +67,10 @@ impl Engine {
         require(caller, Role::Admin)?;
         let destination = self.destination(caller, name).await?;
         let command = Write::RemoveDestination { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
-        Ok(changed(&self.request(caller, None, command).await?))
+        let done = self.request(caller, None, command).await?;
+        self.setups.forget(caller.org());
+        self.connector.forget();
+        Ok(changed(&done))
     }
 
     /// Lets the rows go that are held for a destination's credentials or configuration, and closes its breaker; rows held one by

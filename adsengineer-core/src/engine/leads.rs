@@ -87,7 +87,7 @@ pub struct AcceptedLeads {
 /// What a rule made of a lead.
 #[derive(Clone, Debug)]
 pub struct RuleConversion {
-    /// The rule's name; `None` when this was done before.
+    /// The rule's name; `None` when this was done before, under other rules.
     pub rule: Option<Arc<str>>,
     /// What became of the conversion; the reason why none was made.
     pub result: Result<Captured, &'static str>,
@@ -123,7 +123,7 @@ impl Engine {
                     let leads = places.iter().map(|place| view(ids[*place], &pending[*place].content)).collect();
                     return Ok(AcceptedLeads { leads, denied, conversions, repeated: false });
                 }
-                (Done::Repeated(first), _) => return self.repeated(caller, *first, denied).await,
+                (Done::Repeated(first), made) => return self.repeated(caller, *first, denied, made).await,
                 _ => return Err(EngineError::KeyReused),
             }
         }
@@ -197,7 +197,8 @@ impl Engine {
         let (made, intake) = self.by_rules(caller, setup, pending)?;
         let leads = pending.iter().map(|p| self.lead_write(org, p)).collect();
         let batch = LeadBatch { org: org.clone(), now_ms, leads, denied, intake };
-        Ok((self.request(caller, once, Write::Leads(batch)).await?, made))
+        let done = self.request(caller, once, Write::Leads(batch)).await.map_err(|error| self.outdated(org, error))?;
+        Ok((done, made))
     }
 
     fn lead_write(&self, org: &OrgId, pending: &Pending) -> LeadWrite {
@@ -266,7 +267,8 @@ impl Engine {
     }
 
     /// What a request did that was done before.
-    async fn repeated(&self, caller: &Caller, first: Done, denied: u64) -> Result<AcceptedLeads, EngineError> {
+    /// `made` is what the rules would make of it now.
+    async fn repeated(&self, caller: &Caller, first: Done, denied: u64, made: Vec<RuleConversion>) -> Result<AcceptedLeads, EngineError> {
         let Done::Leads(ids, captured) = first else { return Err(EngineError::KeyReused) };
         let mut leads = Vec::with_capacity(ids.len());
         for id in ids {
@@ -274,7 +276,11 @@ impl Engine {
                 leads.push(self.shown(caller.org(), &stored)?);
             }
         }
-        let conversions = captured.into_iter().map(|c| RuleConversion { rule: None, result: Ok(c) }).collect();
+        let conversions = if made.iter().filter(|m| m.result.is_ok()).count() == captured.len() {
+            reported(made, captured)
+        } else {
+            captured.into_iter().map(|c| RuleConversion { rule: None, result: Ok(c) }).collect()
+        };
         Ok(AcceptedLeads { leads, denied, conversions, repeated: true })
     }
 
@@ -290,14 +296,24 @@ impl Engine {
         let setup = self.setup(caller.org()).await?;
         for _ in 0..TRIES {
             let stored = self.stored_lead(caller, id).await?;
-            let pending = [self.updated(caller.org(), &stored, |lead| patched(lead, patch))?];
+            let mut pending = match self.updated(caller.org(), &stored, |lead| patched(lead, patch)) {
+                Ok(pending) => [pending],
+                Err(refused) => {
+                    let first = self.done_before(caller, once.as_ref()).await?.ok_or(refused)?;
+                    return self.repeated(caller, first, 0, Vec::new()).await;
+                }
+            };
             match self.store_leads(caller, &setup, &pending, 0, once.clone()).await? {
                 (Done::LeadsMoved(_), _) => {}
                 (Done::Leads(_, captured), made) => {
                     let view = LeadView { id, ..self.lead(caller, id).await? };
                     return Ok(AcceptedLeads { leads: vec![view], denied: 0, conversions: reported(made, captured), repeated: false });
                 }
-                (Done::Repeated(first), _) => return self.repeated(caller, *first, 0).await,
+                (Done::Repeated(first), _) => {
+                    pending[0].before = None;
+                    let (made, _) = self.by_rules(caller, &setup, &pending)?;
+                    return self.repeated(caller, *first, 0, made).await;
+                }
                 _ => return Err(EngineError::KeyReused),
             }
         }

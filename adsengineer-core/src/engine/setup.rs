@@ -74,6 +74,16 @@ impl Engine {
         Ok(setup)
     }
 
+    /// The error of something that was to go where an organization's set-up says. Where another process has removed a destination
+    /// meanwhile nothing was done; the set-up is read anew when the request comes again.
+    pub(super) fn outdated(&self, org: &OrgId, error: EngineError) -> EngineError {
+        if !matches!(error, EngineError::Store(StoreError::NotFound(_))) {
+            return error;
+        }
+        self.setups.forget(org);
+        EngineError::Store(StoreError::Busy)
+    }
+
     async fn stored_rules(&self, org: &OrgId) -> Result<Vec<(Arc<str>, Rule)>, EngineError> {
         let read = |spec: &str| serde_json::from_str(spec).map_err(|_| StoreError::Damaged("a rule".to_owned()));
         self.store.rules(org).await?.into_iter().map(|rule| Ok((rule.name, read(&rule.spec)?))).collect()

@@ -142,7 +142,7 @@ pub(crate) fn audited(command: &Write, done: &Done, org_of: &dyn Fn(DestinationI
             let object = ids.first().map_or_else(String::new, ToString::to_string);
             entry(&batch.org, LEADS_STORED, object, ids.len() as u64, None)
         }
-        (Write::DeleteLead { org, lead, .. }, _) => entry(org, "lead.deleted", lead.to_string(), changed, None),
+        (Write::DeleteLead { org, lead, .. }, Done::Changed(1..)) => entry(org, "lead.deleted", lead.to_string(), changed, None),
         (Write::PutRule { org, name, spec, .. }, _) => {
             entry(org, if spec.is_some() { "rule.put" } else { "rule.removed" }, name.to_string(), 1, None)
         }

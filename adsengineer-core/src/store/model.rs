@@ -18,8 +18,8 @@ use async_trait::async_trait;
 
 use super::{
     Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
-    LeadCounts, LeadQuery, Lease, NewConversion, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation, Replay,
-    RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
+    LeadCounts, LeadQuery, Lease, NewConversion, Once, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation,
+    Replay, RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
     WorkerId, Write, audited, destination_removed, moved_account,
 };
 use crate::{
@@ -316,6 +316,10 @@ impl Reads for ModelStore {
         Ok(self.world().people.rules(org))
     }
 
+    async fn requested(&self, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError> {
+        Ok(self.world().before(once, now_ms))
+    }
+
     async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         Ok(self.world().people.replay(org, id))
     }
@@ -327,6 +331,10 @@ impl Reads for ModelStore {
 
 #[async_trait]
 impl Queue for ModelStore {
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError> {
+        Ok(self.world().enabled().cloned().collect())
+    }
+
     async fn agenda(&self, _now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
         Ok(self.world().agenda())
     }

@@ -41,7 +41,7 @@ use self::{
 };
 use super::{
     Agenda, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, LeadQuery, Lease,
-    Page, PendingUpload, Queue, Reads, Reconciliation, Replay, RevokedToken, Store, StoreError, StoredConsent, StoredDestination,
+    Once, Page, PendingUpload, Queue, Reads, Reconciliation, Replay, RevokedToken, Store, StoreError, StoredConsent, StoredDestination,
     StoredLead, StoredRule, UploadView, WorkerId, Write,
 };
 use crate::{
@@ -299,6 +299,11 @@ impl Reads for SqliteStore {
         self.read(move |conn| requests::rules(conn, &org)).await
     }
 
+    async fn requested(&self, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError> {
+        let once = once.clone();
+        self.read(move |conn| requests::before(conn, &once, now_ms)).await
+    }
+
     async fn replay(&self, org: &OrgId, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         let org = org.clone();
         self.read(move |conn| requests::replay(conn, &org, id)).await
@@ -311,6 +316,10 @@ impl Reads for SqliteStore {
 
 #[async_trait]
 impl Queue for SqliteStore {
+    async fn enabled_destinations(&self) -> Result<Vec<StoredDestination>, StoreError> {
+        self.read(reads::enabled_destinations).await
+    }
+
     async fn agenda(&self, _now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
         self.read(reads::agenda).await
     }

@@ -96,3 +96,61 @@ impl Settings {
         Ok(if self.text("tls_cert_file").is_some() { api.over_tls() } else { api })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config::Sources;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let environment = pairs.iter().map(|(n, v)| (format!("ADSENGINEER_{n}"), (*v).to_owned())).collect();
+        Settings::load(&Sources { environment, ..Sources::default() }).unwrap().0
+    }
+
+    fn made() -> Option<Secret<String>> {
+        Some(Secret::new("made 0123456789abcdef0123456789abcdef".to_owned()))
+    }
+
+    #[test]
+    fn others_reach_a_server_only_where_its_environment_is_said() {
+        let local = settings(&[]).listen().unwrap();
+        assert_eq!((local.ip(), local.port()), (Ipv4Addr::LOCALHOST.into(), 8090));
+        for open in ["0.0.0.0:8090", "[::]:8090", "192.0.2.1:80"] {
+            assert!(matches!(settings(&[("LISTEN", open)]).listen(), Err(FaceError::Exposed(_))), "{open}");
+            for environment in ["production", "staging", "development"] {
+                assert_eq!(settings(&[("LISTEN", open), ("ENVIRONMENT", environment)]).listen().unwrap().to_string(), open);
+            }
+        }
+        assert!(settings(&[("LISTEN", "[::1]:0")]).listen().is_ok());
+    }
+
+    #[test]
+    fn only_development_makes_its_own_secret() {
+        assert!(settings(&[]).is_development() && settings(&[("ENVIRONMENT", "development")]).is_development());
+        assert!(!settings(&[("ENVIRONMENT", "staging")]).is_development());
+        assert!(settings(&[]).key_ring(made()).is_ok());
+        assert!(matches!(settings(&[("ENVIRONMENT", "production")]).key_ring(None), Err(FaceError::NoSecret)));
+    }
+
+    #[test]
+    fn a_configured_secret_wins_and_a_weak_one_is_refused_without_being_shown() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let ring =
+            settings(&[("JWT_SECRET", secret), ("JWT_KID", "2026-11"), ("JWT_PREVIOUS_SECRETS", "old=fedcba9876543210fedcba9876543210")]);
+        assert_eq!(ring.key_ring(made()).unwrap().kid(), "2026-11");
+        let error = settings(&[("JWT_SECRET", "short-and-weak")]).key_ring(made()).unwrap_err();
+        assert!(matches!(error, FaceError::Ring(_)) && !error.to_string().contains("short-and"), "{error}");
+    }
+
+    #[test]
+    fn certificate_and_key_go_together() {
+        assert!(settings(&[]).tls().unwrap().is_none());
+        for half in ["TLS_CERT_FILE", "TLS_KEY_FILE"] {
+            assert!(matches!(settings(&[(half, "/nowhere/x.pem")]).tls(), Err(FaceError::HalfTls)));
+        }
+        let both = settings(&[("TLS_CERT_FILE", "/nowhere/c.pem"), ("TLS_KEY_FILE", "/nowhere/k.pem")]);
+        assert!(both.tls().map(|_| ()).unwrap_err().to_string().contains("/nowhere/c.pem"));
+    }
+}

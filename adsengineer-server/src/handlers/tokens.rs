@@ -3,7 +3,7 @@
 use adsengineer_core::{
     engine::new_token_id,
     org::Role,
-    token::{Grant, mint},
+    token::{Grant, MintError, mint},
 };
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
@@ -43,7 +43,14 @@ pub(crate) async fn create(
     let grant = Grant { sub: body.sub, org: caller.org().clone(), role, ttl_s: i64::from(body.ttl_seconds.unwrap_or(TTL_S)) };
     let jti = new_token_id();
     let now_s = api.engine().clock().now_ms().div_euclid(1000);
-    let token = mint(ring, &grant, &jti, now_s).map_err(|why| Problem::field("", why.code(), why.to_string()))?;
+    let token = mint(ring, &grant, &jti, now_s).map_err(|why| {
+        let field = match why {
+            MintError::Subject => "/sub",
+            MintError::Lifetime => "/ttl_seconds",
+            _ => "",
+        };
+        Problem::field(field, why.code(), why.to_string())
+    })?;
     api.engine().note_minted(&caller, &jti).await?;
     let exp = Timestamp::from_second(now_s + grant.ttl_s).unwrap_or(Timestamp::MAX);
     let answer = TokenAnswer {

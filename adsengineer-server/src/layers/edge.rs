@@ -21,14 +21,11 @@ const ID_MAX: usize = 128;
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-pub(crate) async fn edge(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = request.headers().get(REQUEST_ID).filter(|id| is_valid(id)).cloned().unwrap_or_else(new_id);
     let (method, path, started) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response = answer.unwrap_or_else(|_| {
-        tracing::error!(request_id = ?id, "a handler panicked");
-        Problem::internal().into_response()
-    });
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let mut response = guarded(&id, next.run(request)).await;
     let failed = response.status().is_client_error() || response.status().is_server_error();
     if failed && response.extensions().get::<OwnBody>().is_none() {
         response = told(response, &id);
@@ -44,6 +41,14 @@ pub(crate) async fn edge(State(api): State<Api>, request: Request, next: Next) -
     secure(&mut response, policy, api.is_tls());
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// What panics answers 500 and says no more than its id; the panic itself is in the log.
+pub(crate) async fn guarded(id: &HeaderValue, answer: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(request_id = ?id, "a handler panicked");
+        Problem::internal().into_response()
+    })
 }
 
 fn is_valid(id: &HeaderValue) -> bool {

@@ -4,7 +4,7 @@
 //! budget of bad tokens; when that is gone, bad tokens and requests without one are refused, good tokens are not.
 //! What cannot be counted is not let through.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, time::Duration};
 
 use adsengineer_core::{
     client_address::client_address,
@@ -20,7 +20,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{Api, error::Problem, extract::Unauthenticated};
+use futures_util::FutureExt;
+
+use super::edge::{REQUEST_ID, guarded};
+use crate::{Api, error::Problem};
 
 /// Longest time for the limiter's answer.
 const LIMITER_TIMEOUT: Duration = Duration::from_millis(250);
@@ -30,6 +33,9 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// What says how much remains of a budget.
+pub(crate) const BUDGET_HEADERS: [HeaderName; 5] = [STATE, POLICY, X_LIMIT, X_REMAINING, X_RESET];
 
 /// The address of whoever sends the request, as the connection knows it.
 #[derive(Clone, Copy, Debug)]
@@ -66,16 +72,15 @@ pub(crate) async fn gate(State(api): State<Api>, mut request: Request, next: Nex
         let problem = refused(&budget, &verdict);
         return with_headers(problem.into_response(), &budget, &verdict);
     }
+    // Also the answer to a panic carries the budget.
+    let id = request.headers().get(REQUEST_ID).cloned().unwrap_or(HeaderValue::from_static(""));
     let response = match sender {
         Sender::Known(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            guarded(&id, next.run(request)).await
         }
-        Sender::Nobody => next.run(request).await,
-        Sender::Impostor(problem) => {
-            request.extensions_mut().insert(Unauthenticated(problem.clone()));
-            problem.into_response()
-        }
+        Sender::Nobody => guarded(&id, next.run(request)).await,
+        Sender::Impostor(problem) => problem.into_response(),
     };
     with_headers(response, &budget, &verdict)
 }
@@ -152,22 +157,33 @@ async fn charge(api: &Api, sender: &Sender, address: IpAddr, watched: bool) -> R
         Sender::Nobody => vec![bad_tokens(0), Charge { key: LimiterKey::for_ip(KeyKind::Ip, address), quota, cost: 1 }],
         Sender::Impostor(_) => vec![bad_tokens(1)],
     };
-    let answer = tokio::time::timeout(LIMITER_TIMEOUT, limiter.charge(&charges, now_us)).await;
-    let verdicts = match answer {
-        Ok(Ok(verdicts)) if verdicts.len() == charges.len() => verdicts,
-        Ok(Ok(_)) => return if watched { Ok(unknown(budget)) } else { Err(no_limiter("a wrong number of answers")) },
-        Ok(Err(error)) => return if watched { Ok(unknown(budget)) } else { Err(no_limiter(&error.to_string())) },
-        Err(_) => return if watched { Ok(unknown(budget)) } else { Err(no_limiter("no answer in time")) },
+    let answer = AssertUnwindSafe(limiter.charge(&charges, now_us)).catch_unwind();
+    let why = match tokio::time::timeout(LIMITER_TIMEOUT, answer).await {
+        Ok(Ok(Ok(verdicts))) if make_sense(&charges, &verdicts) => return Ok(counted(api, budget, &verdicts, watched)),
+        Ok(Ok(Ok(_))) => "its answer makes no sense".to_owned(),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => "it panicked".to_owned(),
+        Err(_) => "no answer in time".to_owned(),
     };
-    if watched {
-        return Ok((budget, Verdict { allowed: true, ..verdicts[0] }));
-    }
-    // Of two budgets the one that refuses counts.
-    match (verdicts.first(), verdicts.get(1)) {
-        (Some(first), Some(_)) if !first.allowed => Ok((Budget { name: "auth", quota: api.rates().auth }, *first)),
-        (_, Some(second)) => Ok((budget, *second)),
-        (Some(first), None) => Ok((budget, *first)),
-        (None, None) => Err(no_limiter("no answer")),
+    if watched { Ok(unknown(budget)) } else { Err(no_limiter(&why)) }
+}
+
+/// One verdict for each charge, and none that promises what the budget does not have.
+fn make_sense(charges: &[Charge], verdicts: &[Verdict]) -> bool {
+    let fits = |(charge, verdict): (&Charge, &Verdict)| {
+        verdict.limit == charge.quota.limit() && verdict.remaining <= verdict.limit && verdict.retry_after_ms >= 0 && verdict.reset_ms >= 0
+    };
+    !charges.is_empty() && charges.len() == verdicts.len() && charges.iter().zip(verdicts).all(fits)
+}
+
+/// The verdict that counts, and on which budget.
+fn counted(api: &Api, budget: Budget, verdicts: &[Verdict], watched: bool) -> (Budget, Verdict) {
+    match verdicts {
+        [only] => (budget, Verdict { allowed: only.allowed || watched, ..*only }),
+        // Of two budgets the one that refuses counts.
+        [first, ..] if !first.allowed => (Budget { name: "auth", quota: api.rates().auth }, *first),
+        [.., last] => (budget, *last),
+        [] => unknown(budget),
     }
 }
 

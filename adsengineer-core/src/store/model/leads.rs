@@ -60,7 +60,7 @@ impl World {
         Ok((done, true))
     }
 
-    fn before(&self, once: &Once, now_ms: i64) -> Option<Done> {
+    pub(super) fn before(&self, once: &Once, now_ms: i64) -> Option<Done> {
         let known = self.people.remembered.get(&(once.org.clone(), once.key))?;
         if known.at_ms <= now_ms - ONCE_MS {
             return None;

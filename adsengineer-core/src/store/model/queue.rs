@@ -4,10 +4,14 @@ use super::{Agenda, Claimed, Lease, PendingUpload, WorkerId, World};
 use crate::{
     delivery::State,
     id::{DeliveryId, DestinationId, UploadId},
-    store::{Begin, Begun, PREDECESSOR_WAIT_MS, PendingRow, StoreError, UploadResult, answer_lost},
+    store::{Begin, Begun, PREDECESSOR_WAIT_MS, PendingRow, StoreError, StoredDestination, UploadResult, answer_lost},
 };
 
 impl World {
+    pub(super) fn enabled(&self) -> impl Iterator<Item = &StoredDestination> {
+        self.destinations.values().filter(|d| d.spec.enabled && !self.removed.contains(&d.id))
+    }
+
     pub(super) fn agenda(&self) -> Vec<Agenda> {
         let open = |id: DestinationId| Agenda {
             destination: self.destinations[&id].clone(),
@@ -15,8 +19,7 @@ impl World {
             next_poll_ms: self.uploads.values().filter(|u| u.destination == id).filter_map(|u| u.result.poll_at_ms).min(),
             in_flight: self.deliveries.values().filter(|d| d.destination == id && d.state == State::InFlight).count() as u64,
         };
-        let enabled = self.destinations.values().filter(|d| d.spec.enabled && !self.removed.contains(&d.id));
-        enabled.map(|d| open(d.id)).filter(Agenda::is_open).collect()
+        self.enabled().map(|d| open(d.id)).filter(Agenda::is_open).collect()
     }
 
     pub(super) fn claim(

@@ -67,11 +67,16 @@ pub(super) fn destinations(conn: &Connection, org: &OrgId) -> Result<Vec<StoredD
     Ok(all(conn, Some(org))?.into_iter().filter(|s| !s.removed).map(|s| s.destination).collect())
 }
 
+pub(super) fn enabled_destinations(conn: &Connection) -> Result<Vec<StoredDestination>, StoreError> {
+    let enabled = all(conn, None)?.into_iter().filter(|s| !s.removed && s.destination.spec.enabled);
+    let mut enabled: Vec<_> = enabled.map(|s| s.destination).collect();
+    enabled.sort_by_key(|destination| destination.id);
+    Ok(enabled)
+}
+
 pub(super) fn agenda(conn: &Connection) -> Result<Vec<Agenda>, StoreError> {
     let mut open = Vec::new();
-    let mut places: Vec<Stored> = all(conn, None)?.into_iter().filter(|s| !s.removed && s.destination.spec.enabled).collect();
-    places.sort_by_key(|s| s.destination.id);
-    for Stored { destination, .. } in places {
+    for destination in enabled_destinations(conn)? {
         let (next_due_ms, next_poll_ms) = (one(conn, NEXT_DUE, destination.id)?, one(conn, NEXT_POLL, destination.id)?);
         let in_flight = one(conn, IN_FLIGHT, destination.id)?.map_or(0, |count| u64::try_from(count).unwrap_or(0));
         open.push(Agenda { destination, next_due_ms, next_poll_ms, in_flight });

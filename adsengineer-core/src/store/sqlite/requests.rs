@@ -19,9 +19,9 @@ use crate::{
 const FORGET: i64 = 4;
 
 /// What a request with this key did before.
-pub(super) fn before(tx: &Tx<'_>, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError> {
-    let Some(org) = known_org(tx.conn, &once.org)? else { return Ok(None) };
-    let mut read = tx.conn.prepare_cached("SELECT body, done FROM idempotency WHERE org = ?1 AND key = ?2 AND at_ms > ?3")?;
+pub(super) fn before(conn: &Connection, once: &Once, now_ms: i64) -> Result<Option<Done>, StoreError> {
+    let Some(org) = known_org(conn, &once.org)? else { return Ok(None) };
+    let mut read = conn.prepare_cached("SELECT body, done FROM idempotency WHERE org = ?1 AND key = ?2 AND at_ms > ?3")?;
     let found = read.query_row(params![org, once.key, now_ms - ONCE_MS], |r| Ok((r.get::<_, [u8; 16]>(0)?, r.get::<_, String>(1)?)));
     let Some((body, done)) = found.optional()? else { return Ok(None) };
     if body != once.body {

@@ -95,7 +95,7 @@ fn execute(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
 fn requested(tx: &mut Tx<'_>, request: &Request) -> Result<(Done, bool), StoreError> {
     let now_ms = request.command.now_ms();
     if let Some(once) = &request.once
-        && let Some(done) = requests::before(tx, once, now_ms)?
+        && let Some(done) = requests::before(tx.conn, once, now_ms)?
     {
         return Ok((done, false));
     }
