@@ -18,6 +18,7 @@ mod revise;
 mod rows;
 mod schema;
 mod settle;
+mod standing;
 mod tally;
 mod tx;
 mod writer;
@@ -257,12 +258,12 @@ impl Reads for SqliteStore {
 
     async fn status(&self, org: &OrgId, now_ms: i64) -> Result<Vec<DestinationStatus>, StoreError> {
         let org = org.clone();
-        self.read(move |conn| reads::status(conn, &org, now_ms)).await
+        self.read(move |conn| standing::status(conn, &org, now_ms)).await
     }
 
     async fn reconciliation(&self, org: &OrgId) -> Result<Reconciliation, StoreError> {
         let org = org.clone();
-        self.read(move |conn| reads::reconciliation(conn, &org)).await
+        self.read(move |conn| standing::reconciliation(conn, &org)).await
     }
 
     async fn uploads(&self, org: &OrgId, limit: usize) -> Result<Vec<UploadView>, StoreError> {
@@ -321,7 +322,7 @@ impl Queue for SqliteStore {
     }
 
     async fn agenda(&self, _now_ms: i64) -> Result<Vec<Agenda>, StoreError> {
-        self.read(reads::agenda).await
+        self.read(standing::agenda).await
     }
 
     async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError> {

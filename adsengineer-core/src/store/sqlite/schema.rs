@@ -193,7 +193,7 @@ mod tests {
 
 #[cfg(test)]
 mod plans {
-    use super::{super::queue, super::reads, super::rows, *};
+    use super::{super::queue, super::reads, super::rows, super::standing, *};
 
     /// Each query of the queue must find its rows by an index, so that finished rows never slow it.
     #[test]
@@ -207,8 +207,8 @@ mod plans {
             (queue::DUE, "deliveries_due"),
             (queue::POLLS, "uploads_poll"),
             (queue::ASKED_BY, "uploads_asked"),
-            (reads::NEXT_DUE, "deliveries_due"),
-            (reads::NEXT_POLL, "uploads_poll"),
+            (standing::NEXT_DUE, "deliveries_due"),
+            (standing::NEXT_POLL, "uploads_poll"),
             (reads::DEAD_AFTER, "deliveries_dead"),
             (rows::CLAIMABLE, "deliveries_due"),
             (rows::HELD, "deliveries_held"),
