@@ -120,8 +120,8 @@ async fn watched_paths_are_never_limited_and_carry_the_headers() {
 #[tokio::test]
 async fn every_answer_of_every_status_carries_the_budget_in_both_forms() {
     let stage = Stage::with(|api| api.limits(Some(crate::stage::limiter()), rates("100/h", "3600/h", "5/15m"))).await;
-    let token = stage.token("acme", Role::Member);
-    let token = Some(token.as_str());
+    let member = stage.token("acme", Role::Member);
+    let token = Some(member.as_str());
     let large = "x".repeat((4 << 20) + 1);
     let mut answers = vec![
         (200, stage.ask("GET", ME, token, None).await),
@@ -129,8 +129,8 @@ async fn every_answer_of_every_status_carries_the_budget_in_both_forms() {
         (403, stage.ask("DELETE", "/api/v1/rules/x", token, None).await),
         (404, stage.ask("GET", "/nothing/here", token, None).await),
         (405, stage.ask("PUT", "/api/v1/leads", token, None).await),
-        (413, Said::of(stage.request("POST", "/api/v1/leads").bearer_auth(token.unwrap()).json(&large)).await),
-        (415, Said::of(stage.request("POST", "/api/v1/leads").bearer_auth(token.unwrap()).body("x")).await),
+        (413, Said::of(stage.request("POST", "/api/v1/leads").bearer_auth(&member).json(&large)).await),
+        (415, Said::of(stage.request("POST", "/api/v1/leads").bearer_auth(&member).body("x")).await),
         (422, stage.ask("POST", "/api/v1/leads", token, Some(&json!({"id": 1}))).await),
     ];
     stage.clock.panic_in(2);
