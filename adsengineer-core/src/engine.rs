@@ -33,6 +33,7 @@ mod tokens;
 use std::{path::PathBuf, sync::Arc};
 
 use rand::RngExt;
+use tokio::sync::watch;
 
 pub use accept::{Batch, Incoming, Refusal, transaction_id};
 pub use connect::{CredentialSources, GoogleConnector};
@@ -45,7 +46,7 @@ use tokens::Revoked;
 pub use tokens::{MOST_REVOKED, new_token_id};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, SystemClock},
     destination::google::GoogleSettings,
     id::{ConversionId, DeliveryId},
     lead::{FieldError, LeadStatus},
@@ -58,7 +59,7 @@ use crate::{
         sqlite::{self, Migrate, SqliteStore},
     },
     vault::{Vault, VaultError},
-    worker::{Worker, WorkerSettings, lock::FileLiveness},
+    worker::{RunReport, Worker, WorkerSettings, lock::FileLiveness},
 };
 
 /// Why an operation was not done.
@@ -137,6 +138,21 @@ pub struct EngineConfig {
     pub worker: WorkerSettings,
 }
 
+impl EngineConfig {
+    /// The usual: the real clock, Google itself, and every default.
+    pub fn new(database: impl Into<PathBuf>, vault: Vault) -> Self {
+        Self {
+            database: database.into(),
+            migrate: Migrate::Auto,
+            vault: Arc::new(vault),
+            clock: Arc::new(SystemClock),
+            google: GoogleSettings::default(),
+            credentials: CredentialSources::default(),
+            worker: WorkerSettings::default(),
+        }
+    }
+}
+
 /// Everything through one struct; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -210,6 +226,11 @@ impl Engine {
     pub fn worker(&self, settings: WorkerSettings) -> Result<Worker, EngineError> {
         let liveness = FileLiveness::acquire(&self.database)?;
         Ok(Worker::new(self.store.clone(), self.clock.clone(), self.connector.clone(), Arc::new(liveness), settings))
+    }
+
+    /// Sends what is due and asks for verdicts, until `shutdown` becomes true.
+    pub async fn run_worker(&self, shutdown: watch::Receiver<bool>) -> Result<RunReport, EngineError> {
+        Ok(self.worker(self.worker.clone())?.run(shutdown).await?)
     }
 
     /// Conversions with their deliveries.
