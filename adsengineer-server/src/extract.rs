@@ -126,9 +126,9 @@ fn unread(error: &serde_json::Error, mut pointer: String) -> Problem {
     }
     let text = error.to_string();
     let (code, name, detail) = match text.split('`').collect::<Vec<_>>()[..] {
-        // The place of an unknown or repeated field is its own already, that of a missing one the object's.
+        // The place of an unknown field is its own already, that of a repeated or missing one the object's.
         ["unknown field ", ..] => ("UNKNOWN_FIELD", None, "this field is not known here".to_owned()),
-        ["duplicate field ", ..] => ("DUPLICATE_FIELD", None, "this field stands twice".to_owned()),
+        ["duplicate field ", name, ..] => ("DUPLICATE_FIELD", Some(name), "this field stands twice".to_owned()),
         ["missing field ", name, ..] => ("FIELD_REQUIRED", Some(name), "this field is required".to_owned()),
         _ => ("INVALID_TYPE", None, format!("a value of the wrong type at line {} column {}", error.line(), error.column())),
     };
@@ -251,5 +251,62 @@ impl Held {
     /// The key for the engine.
     pub(crate) fn once(held: Option<&Self>) -> Option<OnceKey> {
         held.map(|held| held.once.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read")]
+    struct Inner {
+        since: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read")]
+    struct Outer {
+        #[serde(default)]
+        ids: Vec<String>,
+        #[serde(rename = "a/b~", default)]
+        odd: Option<u32>,
+        filter: Option<Inner>,
+    }
+
+    fn refused(body: &str) -> (u16, String, &'static str) {
+        let problem = json::<Outer>(body.as_bytes()).unwrap_err();
+        let (pointer, code) = problem.errors.first().map_or((String::new(), problem.code), |error| (error.pointer.clone(), error.code));
+        (problem.status.as_u16(), pointer, code)
+    }
+
+    #[test]
+    fn faults_of_a_body_are_told_by_pointer_however_deep() {
+        for (body, pointer, code) in [
+            (r#"{"ids":["a",1]}"#, "/ids/1", "INVALID_TYPE"),
+            (r#"{"ids":"a"}"#, "/ids", "INVALID_TYPE"),
+            (r#"{"a/b~":"x"}"#, "/a~1b~0", "INVALID_TYPE"),
+            (r#"{"filter":{"since":1}}"#, "/filter/since", "INVALID_TYPE"),
+            (r#"{"filter":{}}"#, "/filter/since", "FIELD_REQUIRED"),
+            (r#"{"filter":{"since":"x","more":1}}"#, "/filter/more", "UNKNOWN_FIELD"),
+            (r#"{"more":1}"#, "/more", "UNKNOWN_FIELD"),
+            (r#"{"ids":[],"ids":[]}"#, "/ids", "DUPLICATE_FIELD"),
+            ("1", "", "INVALID_TYPE"),
+            ("null", "", "INVALID_TYPE"),
+        ] {
+            assert_eq!(refused(body), (422, pointer.to_owned(), code), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_json_value_is_malformed() {
+        for body in ["", "{", "{} {}", "{}x", "{\"ids\":[}", "\u{feff}{}", "{'ids':[]}"] {
+            assert_eq!(refused(body), (400, String::new(), "MALFORMED_JSON"), "{body}");
+        }
+        assert!(json::<Outer>(b" {\"ids\": []} ").is_ok());
     }
 }

@@ -2,17 +2,25 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use adsengineer_core::{engine::Engine, store::StoreError};
+use adsengineer_core::{
+    engine::Engine,
+    limiter::{Charge, KeyKind, LimiterKey, LimiterStore},
+    rate_limit::Quota,
+    store::StoreError,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The database must answer within this time.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The limiter must answer within this time.
+const LIMITER_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The answer is not asked anew within this time.
 const FRESH: Duration = Duration::from_millis(500);
@@ -61,6 +69,7 @@ pub struct Report {
 /// The latest checks of an engine.
 pub struct Health {
     engine: Engine,
+    limiter: Option<Arc<dyn LimiterStore>>,
     checks: Mutex<BTreeMap<&'static str, Check>>,
     /// The latest check of the database; whoever asks while it runs waits for it.
     latest: tokio::sync::Mutex<Option<(Instant, Check)>>,
@@ -68,7 +77,12 @@ pub struct Health {
 
 impl Health {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, checks: Mutex::default(), latest: tokio::sync::Mutex::default() }
+        Self { engine, limiter: None, checks: Mutex::default(), latest: tokio::sync::Mutex::default() }
+    }
+
+    /// Watches this limiter too.
+    pub(crate) fn set_limiter(&mut self, limiter: Option<Arc<dyn LimiterStore>>) {
+        self.limiter = limiter;
     }
 
     fn now(&self) -> Timestamp {
@@ -80,6 +94,9 @@ impl Health {
         let mut found = BTreeMap::new();
         found.insert("database", self.database().await);
         found.insert("encryption", Check { status: Condition::Healthy, latency_ms: 0, checked_at: self.now(), detail: None });
+        if let Some(limiter) = &self.limiter {
+            found.insert("rate_limit", self.rate_limit(limiter.as_ref()).await);
+        }
         let destinations = self.destinations().await;
         found.insert("queue", destinations.0);
         if let Some(google) = destinations.1 {
@@ -108,6 +125,20 @@ impl Health {
             Ok(Ok(())) => (Condition::Healthy, None),
             Ok(Err(error)) => (Condition::Unhealthy, Some(plain(&error))),
             Err(_) => (Condition::Unhealthy, Some("the database does not answer".to_owned())),
+        };
+        Check { status, latency_ms: millis(started), checked_at: self.now(), detail }
+    }
+
+    /// Whether requests can be counted: without that none is let through.
+    async fn rate_limit(&self, limiter: &dyn LimiterStore) -> Check {
+        let started = Instant::now();
+        let look = Quota::try_new(1, 1000, 1).map(|quota| Charge { key: LimiterKey::new(KeyKind::Ip, b"health"), quota, cost: 0 });
+        let looks: Vec<_> = look.into_iter().collect();
+        let now_us = self.engine.clock().now_ms().saturating_mul(1000);
+        let answer = tokio::time::timeout(LIMITER_TIMEOUT, limiter.charge(&looks, now_us)).await;
+        let (status, detail) = match answer {
+            Ok(Ok(_)) => (Condition::Healthy, None),
+            _ => (Condition::Unhealthy, Some("the rate limiter cannot be asked; requests are refused".to_owned())),
         };
         Check { status, latency_ms: millis(started), checked_at: self.now(), detail }
     }

@@ -1,5 +1,7 @@
 //! The loop that serves connections: timeouts against slow clients, TLS, and a drain that cuts no request.
 
+mod patience;
+
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request};
@@ -22,6 +24,7 @@ use tokio_rustls::{
 };
 use tower::ServiceExt;
 
+use self::patience::Patient;
 use crate::layers::gate::Peer;
 
 /// How connections are served.
@@ -29,6 +32,8 @@ use crate::layers::gate::Peer;
 pub struct ServeOptions {
     /// Headers must have arrived within this time.
     pub header_timeout: Duration,
+    /// A client that takes nothing of its answer for so long is given up.
+    pub write_timeout: Duration,
     /// Connections at a time; more wait.
     pub connections: usize,
     /// Requests that run when the server is told to stop may take so long.
@@ -39,7 +44,8 @@ pub struct ServeOptions {
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), connections: 10_000, drain: Duration::from_secs(25), tls: None }
+        let (header_timeout, write_timeout, drain) = (Duration::from_secs(10), Duration::from_secs(30), Duration::from_secs(25));
+        Self { header_timeout, write_timeout, connections: 10_000, drain, tls: None }
     }
 }
 
@@ -105,6 +111,7 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
             }
         };
         drop(stream.set_nodelay(true));
+        let stream = Patient::new(stream, options.write_timeout);
         let (router, options, watcher) = (router.clone(), options.clone(), graceful.watcher());
         tokio::spawn(async move {
             match &options.tls {

@@ -75,11 +75,13 @@ impl Api {
     /// The face of `engine` for a host with its own authentication: only requests to which the host has added a
     /// [`Caller`](adsengineer_core::org::Caller) extension have one. The usual budgets are kept in memory.
     pub fn new(engine: Engine) -> Self {
-        let health = Health::new(engine.clone());
+        let limiter: Option<Arc<dyn LimiterStore>> = Some(Arc::new(MemoryLimiter::default()));
+        let mut health = Health::new(engine.clone());
+        health.set_limiter(limiter.clone());
         let shared = Shared {
             engine,
             ring: None,
-            limiter: Some(Arc::new(MemoryLimiter::default())),
+            limiter,
             rates: Rates::default(),
             proxies: Vec::new(),
             origins: Vec::new(),
@@ -110,7 +112,10 @@ impl Api {
     /// Counts requests in `limiter` (`None`: not at all), with these budgets.
     #[must_use]
     pub fn limits(self, limiter: Option<Arc<dyn LimiterStore>>, rates: Rates) -> Self {
-        self.change(|shared| (shared.limiter, shared.rates) = (limiter, rates))
+        self.change(|shared| {
+            shared.health.set_limiter(limiter.clone());
+            (shared.limiter, shared.rates) = (limiter, rates);
+        })
     }
 
     /// Believes `X-Forwarded-For` of these proxies.

@@ -82,3 +82,16 @@ async fn whoever_watches_the_server_reaches_it_without_a_limiter() {
         }
     }
 }
+
+#[tokio::test]
+async fn health_says_whether_requests_can_be_counted() {
+    for (fault, status) in [(None, 200), (Some(Fault::Fails), 503), (Some(Fault::Hangs), 503)] {
+        let limiter: Arc<dyn LimiterStore> = fault.map_or_else(crate::stage::limiter, |fault| Arc::new(Broken(fault)));
+        let stage = Stage::with(|api| api.limits(Some(limiter), generous())).await;
+        stage.api.health().check().await;
+        let health = stage.ask("GET", "/health", None, None).await.ok(status);
+        let expected = if status == 200 { "healthy" } else { "unhealthy" };
+        assert_eq!((&health["status"], &health["checks"]["rate_limit"]["status"]), (&json!(expected), &json!(expected)), "{fault:?}");
+        stage.ask("GET", "/readyz", None, None).await.ok(200);
+    }
+}

@@ -79,6 +79,20 @@ async fn a_drain_ends_also_when_a_client_does_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_never_reads_is_given_up() {
+    let options = ServeOptions { connections: 1, write_timeout: Duration::from_millis(100), ..ServeOptions::default() };
+    let stage = Stage::serving(|api| api, options).await;
+    let mut deaf = Wire::to(&stage).await;
+    let many = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(500);
+    deaf.send(&many).await;
+    // The only place for a connection is free again.
+    let mut next = Wire::to(&stage).await;
+    next.send("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(next.rest().await.starts_with("HTTP/1.1 200"));
+    assert!(deaf.rest().await.matches("HTTP/1.1 200").count() < 500);
+}
+
+#[tokio::test]
 async fn more_connections_than_allowed_wait_for_their_turn() {
     let stage = Stage::serving(|api| api, ServeOptions { connections: 1, ..ServeOptions::default() }).await;
     let mut first = Wire::to(&stage).await;

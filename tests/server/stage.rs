@@ -206,11 +206,12 @@ impl Stage {
     }
 
     /// Whether any file of the database holds these bytes.
-    pub fn is_on_disk(&self, text: &str) -> bool {
+    pub fn is_on_disk(&self, wanted: impl AsRef<[u8]>) -> bool {
+        let wanted = wanted.as_ref();
         let files = std::fs::read_dir(self.folder.path()).unwrap();
         let holds = |path: &Path| {
             let bytes = std::fs::read(path).unwrap_or_default();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+            bytes.windows(wanted.len()).any(|window| window == wanted)
         };
         files.map(|entry| entry.unwrap().path()).any(|path| holds(&path))
     }
