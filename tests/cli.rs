@@ -3,8 +3,16 @@
 
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/credentials.rs"]
+mod credentials;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/letters.rs"]
 mod letters;
+#[path = "cli/listing.rs"]
+mod listing;
+#[path = "cli/login.rs"]
+mod login;
 #[path = "cli/manners.rs"]
 mod manners;
 #[path = "cli/quiet.rs"]

@@ -95,7 +95,8 @@ async fn refusals_in_a_row_without_a_culprit_hold_the_destination() {
     stand.accept(orders(50).iter().map(|order| stand.sale(order)).collect()).await;
     let report = stand.run().await;
     assert_eq!(stand.sent().len(), 4);
-    assert!(stand.states().await.values().all(|state| *state == because(State::Held, "BAD")));
+    let states = stand.states().await;
+    assert!(states.values().all(|state| *state == because(State::Held, "BAD")), "{states:?}");
     assert_eq!(report.destinations[&stand.destination].holds[0].scope, HoldScope::Destination);
 }
 

@@ -62,7 +62,7 @@ impl Context {
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
         let file = global.config.clone().or_else(|| config_file().filter(|path| path.exists()));
         let (settings, warnings) = Settings::load(&Sources { flags, environment, file })?;
-        warnings.iter().for_each(|warning| out.warn(warning));
+        warnings.iter().for_each(|warning| out.warn("UNKNOWN_VARIABLE", warning));
         start_log(&settings, global.verbose, out);
         Ok(Self { settings, out, global })
     }

@@ -122,10 +122,25 @@ impl Output {
         }
     }
 
-    /// Warns on stderr.
-    pub fn warn(self, text: &str) {
-        if !self.quiet {
+    /// Warns on stderr, unless told to be quiet; for programs as one JSON object a line, as errors are.
+    pub fn warn(self, code: &str, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.json {
+            let object = json!({"code": code, "message": text});
+            self.stderr(&json!({"schema_version": SCHEMA_VERSION, "warning": object}).to_string());
+        } else {
             self.stderr(&format!("{} {text}", self.paint("warning:", "33;1")));
+        }
+    }
+
+    /// Names an address that somebody must open; nothing goes on without it, so it is said however quiet the program is.
+    pub fn visit(self, url: &str, what: &str) {
+        if self.json {
+            self.stderr(&json!({"schema_version": SCHEMA_VERSION, "visit": {"url": url, "message": what}}).to_string());
+        } else {
+            self.stderr(&format!("{what}:\n\n  {url}\n"));
         }
     }
 

@@ -177,7 +177,7 @@ codes! {
         InvalidAdjustmentType "INVALID_ADJUSTMENT_TYPE" "the adjustment type is neither RESTATE nor RETRACT" "write RESTATE or RETRACT";
         AdjustedValueMissing "ADJUSTED_VALUE_MISSING" "a restatement has no adjusted value" "fill in `Adjusted Value` and `Adjusted Value Currency`";
         AdjustmentBeforeConversion "ADJUSTMENT_BEFORE_CONVERSION" "the adjustment is earlier than its conversion" "check both times and their zones";
-        AlreadyCapturedDifferent "ALREADY_CAPTURED_DIFFERENT" "the same conversion is already known with other content" "send it as a restatement with --restate";
+        AlreadyCapturedDifferent "ALREADY_CAPTURED_DIFFERENT" "the same conversion is already known with other content" "restate a new value with --restate; another click or time needs an order id of its own";
         SuppressedPerson "SUPPRESSED_PERSON" "the person has withdrawn consent or was erased" "nothing; the row must not be sent";
         OrderIdTaken "ORDER_ID_TAKEN" "another conversion owns this order id" "use one order id per sale and action";
         OriginalMissing "ORIGINAL_MISSING" "the conversion that this row changes was not captured here" "upload the conversion itself first, or restate it with --restate";

@@ -115,13 +115,14 @@ pub trait Reads: Send + Sync {
 /// The work to be done, across all tenants.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Every enabled destination with open work, due or not.
+    /// Every enabled destination with open work: due or not, in flight or awaiting a verdict.
     async fn agenda(&self, now_ms: i64) -> Result<Vec<Agenda>, StoreError>;
 
     /// Takes up to `limit` rows of `destination` that are due, earliest first, for the lease's time.
     async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Takes up to `limit` uploads of `destination` whose verdict is due, and moves their next question to the end of the lease.
+    /// Takes up to `limit` uploads of `destination` whose verdict is due, and moves their next question to the end of the lease, or
+    /// to the time at which the worker is found to be gone.
     async fn claim_polls(
         &self,
         destination: DestinationId,
@@ -131,7 +132,8 @@ pub trait Queue: Send + Sync {
     ) -> Result<Vec<PendingUpload>, StoreError>;
 
     /// Frees what leases that have run out, or workers that are gone, had claimed: unsent rows are queued again,
-    /// sent ones without an answer become unknown and due. Returns how many rows.
+    /// sent ones without an answer become unknown and due; questions for verdicts that gone workers had taken are due again.
+    /// Returns how many rows.
     async fn recover(&self, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError>;
 
     /// Tokens revoked after `after` in the order of revocations, those that can still be valid.
@@ -140,6 +142,6 @@ pub trait Queue: Send + Sync {
     /// Replays that are running.
     async fn running_replays(&self) -> Result<Vec<Replay>, StoreError>;
 
-    /// Workers that hold claims.
+    /// Workers that hold claims or have taken a question for a verdict.
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError>;
 }

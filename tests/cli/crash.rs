@@ -18,8 +18,8 @@ fn file() -> String {
 const UPLOAD: [&str; 9] =
     ["upload", "deals.csv", "--customer-id", "1234567890", "--action", "Sale=987654321", "--timeout", "2s", "--quiet"];
 
-/// Attempts that a kill cut off count, the waits after the sixth are long, and a killed question for a verdict ends with its lease.
-const PATIENT: [(&str, &str); 3] = [("ADSENGINEER_RETRY_ATTEMPTS", "50"), ("ADSENGINEER_RETRY_CAP", "20ms"), ("ADSENGINEER_LEASE", "5s")];
+/// Attempts that a kill cut off count, and the waits after the sixth are long. What was claimed or asked is free before its lease ends.
+const PATIENT: [(&str, &str); 3] = [("ADSENGINEER_RETRY_ATTEMPTS", "50"), ("ADSENGINEER_RETRY_CAP", "20ms"), ("ADSENGINEER_LEASE", "10m")];
 
 fn spawn(stage: &Stage, more: &[(&str, &str)]) -> std::process::Child {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("adsengineer"));

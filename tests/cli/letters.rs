@@ -128,3 +128,54 @@ fn organizations_on_one_database_see_only_their_own() {
     assert_eq!(stage.run(&["status", "--org", "no such name!"]).code, 2);
     stage.close();
 }
+
+#[test]
+fn rows_held_for_review_are_not_sent_by_every_run_but_when_a_human_says_so() {
+    let stage = Stage::new(SandboxOptions::default());
+    let odd = "sandbox-ONE_PER_CLICK_CONVERSION_ACTION_NOT_PERMITTED_WITH_BRAID-x";
+    stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1"), ("A-2", odd, "2")]));
+    let said = stage.run(&["upload", "deals.csv", "--customer-id", "1234567890", "--action", "Sale=987654321", "--wait=20s"]);
+    assert!(said.code == 5 && said.stdout.contains("destination check google-1234567890"), "{}{}", said.stdout, said.stderr);
+    let received = stage.sandbox.counters().events_received;
+    for args in [&["work", "--wait=20s"][..], &["upload", "deals.csv", "--customer-id", "1234567890", "--action", "Sale=987654321"]] {
+        let said = stage.run(args);
+        assert_eq!(said.code, 0, "{args:?}: {}", said.stdout);
+        assert_eq!(args[0] == "work", said.stdout.contains("1 still held because ONE_PER_CLICK"), "{args:?}: {}", said.stdout);
+        assert_eq!(stage.sandbox.counters().events_received, received, "{args:?}");
+    }
+    assert_eq!(stage.run(&["status", "--json"]).json()["destinations"][0]["states"]["held"], 1);
+    stage.sandbox.set_click_verdicts(false);
+    assert_eq!(stage.run(&["destination", "check", "google-1234567890", "--json"]).json()["released"], 1);
+    assert_eq!(stage.run(&["work", "--wait=20s"]).code, 0);
+    assert_eq!(stage.counted().len(), 2);
+    stage.close();
+}
+
+#[test]
+fn a_restatement_with_another_click_id_is_refused_and_changes_nothing() {
+    let stage = Stage::new(SandboxOptions::default());
+    stage.file("deals.csv", &click_file(&[("A-1", "Cj0_one", "1")]));
+    assert_eq!(stage.upload("deals.csv", &["--wait=20s"]).code, 0);
+    stage.file("other.csv", &click_file(&[("A-1", "Cj0_else", "150")]));
+    let said = stage.upload("other.csv", &["--restate", "--wait=20s"]);
+    let finding = &said.json()["findings"][0];
+    assert_eq!((said.code, &finding["code"], &finding["row"]), (3, &"ALREADY_CAPTURED_DIFFERENT".into(), &2.into()), "{}", said.stdout);
+    assert!(finding["reason"].as_str().unwrap().contains("click id"), "{finding}");
+    assert_eq!(stage.counted(), [("A-1".into(), Some("1".into()))]);
+    stage.close();
+}
+
+#[test]
+fn an_account_has_one_form_in_json_and_one_in_text() {
+    let stage = Stage::new(SandboxOptions::default());
+    assert_eq!(stage.run(&["destination", "add", "shop", "--customer-id", "123-456-7890"]).code, 0);
+    for verb in [&["status"][..], &["destination", "list"]] {
+        let json = stage.run(&[verb, &["--json"]].concat()).json();
+        assert_eq!(json["destinations"][0]["customer_id"], "1234567890", "{verb:?}");
+    }
+    for verb in [&["destination", "show", "shop"][..], &["destination", "list"]] {
+        let text = stage.run(verb).stdout;
+        assert!(text.contains("123-456-7890") && !text.contains("1234567890"), "{verb:?}: {text}");
+    }
+    stage.close();
+}

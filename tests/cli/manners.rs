@@ -134,6 +134,10 @@ fn configuration_mistakes_are_named_and_a_file_is_never_overwritten() {
     stage.command().args(["status", "--config"]).arg(&file).assert().code(5).stderr(predicate::str::contains("did you mean `lease`"));
     stage.command().env("ADSENGINEER_LEASE", "soon").arg("status").assert().code(5);
     stage.command().env("ADSENGINEER_LEESE", "1s").arg("status").assert().success().stderr(predicate::str::contains("ADSENGINEER_LEESE"));
+    let json = stage.command().env("ADSENGINEER_LEESE", "1s").args(["status", "--json"]).output().unwrap();
+    let warning: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
+    assert_eq!((&warning["schema_version"], &warning["warning"]["code"]), (&1.into(), &"UNKNOWN_VARIABLE".into()));
+    assert!(warning["warning"]["message"].as_str().unwrap().contains("did you mean ADSENGINEER_LEASE"));
     stage.command().args(["--database", "sqlite://u:p@h/x", "status"]).assert().code(2);
     stage.close();
 }

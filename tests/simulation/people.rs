@@ -221,7 +221,7 @@ impl People {
         for (destination, platform) in &self.destinations {
             *platform.broken.lock().unwrap() = None;
             let (org, now_ms) = (self.org.clone(), self.world.now_ms());
-            self.act(Write::Release { org, destination: *destination, now_ms }).await;
+            self.act(Write::Release { org, destination: *destination, reviewed: true, now_ms }).await;
         }
     }
 

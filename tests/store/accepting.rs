@@ -1,6 +1,7 @@
 //! Cases of taking conversions in.
 
 use adsengineer_core::{
+    click_id::{ClickId, ClickIdKind},
     delivery::State,
     id::ConversionId,
     store::{Adjust, Captured, Done, Intake, NewConversion, Repair, RepairAction, Repaired, StoreError, Write},
@@ -55,6 +56,18 @@ pub async fn a_restatement_becomes_a_revision_and_supersedes_what_was_not_sent(f
     assert_eq!(states(&f, id).await, [(1, State::Superseded), (2, State::Queued)]);
     let claimed = f.claim(1, NOW).await;
     assert_eq!(claimed.iter().map(|c| (c.revision, c.value, &*c.transaction_id)).collect::<Vec<_>>(), [(2, money("20"), "1")]);
+}
+
+pub async fn a_restatement_with_another_click_is_refused(f: Fixture) {
+    let click = |id: &str| Some(ClickId::new(ClickIdKind::Gclid, id).unwrap());
+    let sale = |value, click_id| NewConversion { value: money(value), click_id, ..f.sale("1") };
+    let id = new_id(&f.accept(vec![sale("10", click("Cj0_one"))]).await[0]);
+    let restate = async |sale, at| f.accept_intake(Intake { restate: true, now_ms: NOW + at, ..f.intake(vec![sale]) }).await;
+    let different = Captured::Different { conversion: id, value: money("10"), field: "click_id" };
+    assert_eq!(restate(sale("20", click("Cj0_two")), 1000).await, [different]);
+    assert_eq!(value_of(&f, id).await.as_deref(), Some("10.00"));
+    assert_eq!(restate(sale("20", None), 2000).await, [Captured::Restated { conversion: id, revision: 2 }], "a row may leave it out");
+    assert_eq!(restate(sale("30", click("Cj0_one")), 3000).await, [Captured::Restated { conversion: id, revision: 3 }]);
 }
 
 pub async fn restating_back_to_the_first_value_is_a_restatement_too(f: Fixture) {

@@ -131,7 +131,7 @@ impl Pair {
             0 => next(State::Delivered),
             1 => Next { due_ms, why, ..next(State::Retrying) },
             2 => Next { why, ..next(State::Dead) },
-            3 => Next { why, ..next(State::Held) },
+            3 => Next { why, hold: Some([HoldScope::Row, HoldScope::Action][self.steps.below(2) as usize]), ..next(State::Held) },
             _ => next(State::AwaitingConfirmation),
         }
     }
@@ -159,7 +159,7 @@ impl Pair {
                 let action_id = (self.steps.below(2) == 0).then(|| "77".into());
                 Write::Hold { destination, action_id, scope: HoldScope::Destination, why: why("H"), now_ms }
             }
-            1..=3 => Write::Release { org, destination, now_ms },
+            1..=3 => Write::Release { org, destination, reviewed: self.steps.below(2) == 0, now_ms },
             4 | 6 => Write::Suppress { org, persons: vec![person(&format!("o{}", self.steps.below(25)))], now_ms },
             5 if self.steps.below(12) == 0 => Write::RemoveDestination { org, destination, now_ms },
             _ => {

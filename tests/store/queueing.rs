@@ -6,7 +6,7 @@ use adsengineer_core::{
     outcome::HoldScope,
     rate_limit::Quota,
     store::{
-        Begun, Captured, CredentialsChange, Done, Guard, Lease, PutDestination, Repair, RepairAction, Repaired, Settle, StoreError,
+        Begin, Begun, Captured, CredentialsChange, Done, Guard, Lease, PutDestination, Repair, RepairAction, Repaired, Settle, StoreError,
         UploadResult, WorkerId, Write,
     },
 };
@@ -97,7 +97,8 @@ pub async fn recovery_knows_gone_workers_and_leaves_others_alone(f: Fixture) {
     assert_eq!(f.store.recover(&[WorkerId(1)], NOW).await.unwrap(), 1);
     assert_eq!((f.state(gone).await, f.state(alive).await), (State::Queued, State::InFlight));
     assert_eq!(f.store.workers().await.unwrap(), [WorkerId(2)]);
-    f.settle(2, &[alive], next(State::Delivered)).await;
+    let by_two = Guard::Lease(Lease { worker: WorkerId(2), ..lease(2) });
+    f.settle_with(f.settled(by_two, &[alive], next(State::Delivered))).await;
     assert!(f.store.workers().await.unwrap().is_empty());
 }
 
@@ -111,11 +112,66 @@ pub async fn a_hold_stops_what_waits_and_what_comes_and_release_lifts_it(f: Fixt
     assert!(f.claim(1, NOW).await.is_empty());
     let status = f.store.status(&f.org, NOW).await.unwrap();
     assert_eq!(status[0].held.iter().map(|h| (&*h.why.code, h.count)).collect::<Vec<_>>(), [("FIRST", 2)]);
-    let release = |org| Write::Release { org, destination: f.destination, now_ms: NOW + 5 };
+    let release = |org| Write::Release { org, destination: f.destination, reviewed: false, now_ms: NOW + 5 };
     assert!(matches!(one(&*f.store, release(org("other"))).await, Err(StoreError::NotFound(_))));
     assert_eq!(f.changed(release(f.org.clone())).await, 2);
     assert_eq!(f.delivery(rows[0]).await.reason, None);
     assert_eq!(f.claim(2, NOW + 5).await.len(), 2);
+}
+
+pub async fn rows_held_for_review_stay_until_somebody_has_reviewed_them(f: Fixture) {
+    let rows = f.sell(&["1", "2"]).await;
+    f.send(1).await;
+    let held = |scope, code| Next { why: Some(why(code)), hold: Some(scope), ..next(State::Held) };
+    f.settle(1, &rows[..1], held(HoldScope::Row, "NEVER_HEARD_OF")).await;
+    f.settle(1, &rows[1..], held(HoldScope::Action, "ACTION")).await;
+    let release = |reviewed, now_ms| Write::Release { org: f.org.clone(), destination: f.destination, reviewed, now_ms };
+    assert_eq!(f.changed(release(false, NOW + 5)).await, 1);
+    assert_eq!((f.state(rows[0]).await, f.state(rows[1]).await), (State::Held, State::Retrying));
+    let waiting = f.delivery(rows[0]).await;
+    assert_eq!((waiting.reason.as_deref(), f.changed(release(false, NOW + 6)).await), (Some("NEVER_HEARD_OF"), 0));
+    assert_eq!(f.changed(release(true, NOW + 7)).await, 1);
+    assert_eq!(f.state(rows[0]).await, State::Retrying);
+    // Held again for another reason, it goes with the others.
+    let hold = Write::Hold { destination: f.destination, action_id: None, scope: HoldScope::Destination, why: why("D"), now_ms: NOW + 8 };
+    assert_eq!(f.changed(hold).await, 2);
+    assert_eq!(f.changed(release(false, NOW + 9)).await, 2);
+}
+
+pub async fn a_token_is_one_workers_own(f: Fixture) {
+    let rows = f.sell(&["1", "2"]).await;
+    let of = |worker| Lease { worker: WorkerId(worker), ..lease(5) };
+    let claim = async |worker| f.store.claim(f.destination, 1, of(worker), NOW).await;
+    assert_eq!(claim(1).await.unwrap()[0].id, rows[0]);
+    assert!(matches!(claim(2).await, Err(StoreError::Busy)));
+    let settle = f.settled(Guard::Lease(of(2)), &rows[..1], next(State::Delivered));
+    assert_eq!(f.settle_with(settle.clone()).await, 0);
+    let begin = Begin {
+        destination: f.destination,
+        lease: of(2),
+        action_id: "77".into(),
+        rows: vec![(rows[0], 11)],
+        body_hash: [3; 32],
+        now_ms: NOW + 1,
+    };
+    let lost = Ok(Done::Begun(Begun::Lost(rows[..1].to_vec())));
+    assert_eq!(one(&*f.store, Write::Begin(begin.clone())).await, lost);
+    assert_eq!((f.state(rows[0]).await, f.state(rows[1]).await), (State::InFlight, State::Queued));
+    let ours = Begin { lease: of(1), ..begin };
+    assert!(matches!(one(&*f.store, Write::Begin(ours)).await, Ok(Done::Begun(Begun::Upload(_)))));
+    assert_eq!(f.settle_with(Settle { guard: Guard::Lease(of(1)), ..settle }).await, 1);
+    assert_eq!(claim(2).await.unwrap()[0].id, rows[1], "a token without rows is free");
+}
+
+pub async fn rows_in_flight_are_open_work(f: Fixture) {
+    let rows = f.sell(&["1", "2"]).await;
+    f.send(1).await;
+    let agenda = f.store.agenda(NOW).await.unwrap();
+    assert_eq!((agenda[0].next_due_ms, agenda[0].next_poll_ms, agenda[0].in_flight), (None, None, 2));
+    f.settle(1, &rows[..1], next(State::Delivered)).await;
+    assert_eq!(f.store.agenda(NOW).await.unwrap()[0].in_flight, 1);
+    f.settle(1, &rows[1..], next(State::Delivered)).await;
+    assert!(f.store.agenda(NOW).await.unwrap().is_empty());
 }
 
 pub async fn a_held_action_holds_only_its_rows(f: Fixture) {
@@ -147,6 +203,28 @@ pub async fn verdicts_are_asked_for_when_due_and_settle_their_rows(f: Fixture) {
     let shown = &f.store.uploads(&f.org, 9).await.unwrap()[0];
     assert_eq!((shown.request_id.as_deref(), shown.answered, shown.next_poll_at), (Some("req"), true, None));
     assert!(f.store.agenda(NOW).await.unwrap().is_empty());
+}
+
+pub async fn a_question_that_a_gone_worker_had_taken_is_due_again(f: Fixture) {
+    f.sell(&["1"]).await;
+    let (first, rows) = f.await_verdict(1, NOW).await;
+    f.sell(&["2"]).await;
+    let (second, _) = f.await_verdict(2, NOW + 1).await;
+    let ask = async |worker, now| {
+        let asker = Lease { worker: WorkerId(worker), token: 0, until_ms: NOW + 60_000 };
+        f.store.claim_polls(f.destination, 1, asker, now).await.unwrap().iter().map(|upload| upload.id).collect::<Vec<_>>()
+    };
+    assert_eq!((ask(8, NOW + 1).await, ask(9, NOW + 1).await), (vec![first], vec![second]));
+    assert_eq!(f.store.workers().await.unwrap(), [WorkerId(8), WorkerId(9)]);
+    assert_eq!(ask(9, NOW + 2).await, []);
+    f.store.recover(&[WorkerId(8)], NOW + 2).await.unwrap();
+    assert_eq!(f.store.workers().await.unwrap(), [WorkerId(9)]);
+    assert_eq!((ask(9, NOW + 2).await, ask(9, NOW + 2).await), (vec![first], vec![]));
+    // An answer ends the question, whoever asked it.
+    let result = UploadResult { upload: first, request_id: None, poll_at_ms: None, why: None };
+    f.settle_with(Settle { upload: Some(result), ..f.settled(Guard::Verdict(first), &rows, next(State::Delivered)) }).await;
+    f.store.recover(&[WorkerId(9)], NOW + 3).await.unwrap();
+    assert_eq!(ask(9, NOW + 3).await, [second]);
 }
 
 pub async fn suppression_stops_rows_in_every_open_state(f: Fixture) {

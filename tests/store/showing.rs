@@ -111,7 +111,7 @@ pub async fn the_audit_log_holds_and_names_acts_not_people(f: Fixture) {
     f.send(1).await;
     let hold = Write::Hold { destination: f.destination, action_id: None, scope: HoldScope::Destination, why: why("X"), now_ms: NOW };
     f.changed(hold).await;
-    f.changed(Write::Release { org: f.org.clone(), destination: f.destination, now_ms: NOW }).await;
+    f.changed(Write::Release { org: f.org.clone(), destination: f.destination, reviewed: false, now_ms: NOW }).await;
     let links = f.store.audit(0, 100).await.unwrap();
     assert_eq!(audit::verify(&audit_key(), &links), Ok(()));
     let entries: Vec<_> = links.iter().flat_map(|l| &l.entries).collect();

@@ -90,6 +90,29 @@ async fn a_full_disk_is_said_and_has_no_half_effect() {
 }
 
 #[tokio::test]
+async fn damaged_rows_are_said_to_be_damaged_and_are_neither_claimed_nor_changed() {
+    for damage in [
+        "UPDATE deliveries SET mantissa = 'ten'",
+        "UPDATE deliveries SET scale = 77",
+        "UPDATE deliveries SET currency = 'euro'",
+        "UPDATE deliveries SET action_id = x'ff'",
+        "UPDATE conversions SET click_kind = 9, click = 'x'",
+        "UPDATE conversions SET click_kind = 1, click = x'ff'",
+        "UPDATE conversions SET consent = 200",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let f = on(open(&path, 1)).await;
+        f.sell(&["1"]).await;
+        rusqlite::Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+        let claimed = f.store.claim(f.destination, 10, crate::fixture::lease(1), NOW).await;
+        assert!(matches!(claimed, Err(StoreError::Damaged(_))), "{damage}: {claimed:?}");
+        let agenda = f.store.agenda(NOW).await.unwrap();
+        assert_eq!((agenda[0].next_due_ms, agenda[0].in_flight), (Some(NOW), 0), "{damage}");
+    }
+}
+
+#[tokio::test]
 async fn another_process_that_writes_is_waited_for_only_so_long() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");

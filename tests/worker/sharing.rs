@@ -99,3 +99,22 @@ async fn an_answer_without_a_request_id_leaves_no_row_waiting_for_ever() {
     stand.run_with(Goal::Settled { patience: MINUTE }).await;
     assert_ne!(stand.state("1").await.0, State::AwaitingConfirmation);
 }
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_end_includes_what_another_worker_has_in_flight() {
+    let stand = Stand::with(accepted, |door| door.slow = Box::new(|_, _| Duration::from_secs(20))).await;
+    stand.sell(&["1"]).await;
+    // A worker of the stand takes those before it for gone, and those after it for alive.
+    let (start, waiting, other) = (stand.now_ms(), stand.worker(), stand.worker());
+    let goal = Goal::Final { deadline: jiff::Timestamp::from_millisecond(start + 3_600_000).unwrap() };
+    let (_stop, stopped) = watch::channel(false);
+    let first = tokio::spawn(async move { other.run_until(goal, stopped).await });
+    while stand.sent().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let (_stop, stopped) = watch::channel(false);
+    waiting.run_until(goal, stopped).await.unwrap();
+    assert_eq!((stand.state("1").await, stand.sent().len()), (plain(State::Delivered), 1));
+    assert!((20_000..21_000).contains(&(stand.now_ms() - start)), "{}", stand.now_ms() - start);
+    first.await.unwrap().unwrap();
+}

@@ -241,7 +241,7 @@ impl Stand {
     }
 
     pub async fn release(&self) {
-        self.act(Write::Release { org: self.org.clone(), destination: self.destination, now_ms: self.now_ms() }).await;
+        self.act(Write::Release { org: self.org.clone(), destination: self.destination, reviewed: false, now_ms: self.now_ms() }).await;
     }
 
     /// A new worker; those before it are gone.

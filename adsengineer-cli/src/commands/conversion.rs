@@ -2,6 +2,7 @@
 
 use adsengineer_core::{
     delivery::State,
+    id::ConversionId,
     store::{ConversionQuery, ConversionView},
 };
 use serde_json::json;
@@ -49,13 +50,19 @@ struct List {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     limit: u64,
     /// Where the page before ended
-    #[arg(long)]
+    #[arg(long, value_parser = cursor::<ConversionId>)]
     cursor: Option<String>,
 }
 
 fn state(text: &str) -> Result<State, String> {
     let names = || State::ALL.map(State::as_str).join(", ");
     State::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| format!("one of {}", names()))
+}
+
+/// The id with which a page ended.
+pub fn cursor<Id: std::str::FromStr + ToString>(text: &str) -> Result<String, String> {
+    let known = text.parse::<Id>();
+    known.map(|id| id.to_string()).map_err(|_| "take it from the page before, where it stands at the end".to_owned())
 }
 
 /// `2h`, a day or an instant, as Unix milliseconds.

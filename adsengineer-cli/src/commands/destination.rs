@@ -37,7 +37,7 @@ enum Verb {
     List,
     /// Show one destination
     Show { name: String },
-    /// Try token and account; on success let held rows go and close the breaker
+    /// Try token and account; on success let every held row go and close the breaker
     Check { name: String },
     /// Sign in with a browser and store the grant
     Login(login::Args),

@@ -10,7 +10,10 @@ use adsengineer_core::{
 };
 use serde_json::json;
 
-use super::{conversion::since_ms, views};
+use super::{
+    conversion::{cursor, since_ms},
+    views,
+};
 use crate::{
     context::Context,
     error::{CliError, Exit},
@@ -37,7 +40,7 @@ enum Verb {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
         limit: u64,
         /// Where the page before ended
-        #[arg(long)]
+        #[arg(long, value_parser = cursor::<DeliveryId>)]
         cursor: Option<String>,
     },
     /// Show one dead letter with its history

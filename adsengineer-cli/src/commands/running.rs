@@ -161,7 +161,11 @@ pub fn text(report: &RunReport) -> String {
     for d in report.destinations.values() {
         for hold in &d.holds {
             lines.push(format!("{}: held because {}: {}", d.name, hold.why.code, hold.why.detail));
-            lines.push(format!("  → {}; then `adsengineer work`", codes::next_action(&hold.why.code)));
+            let then = match hold.scope {
+                HoldScope::Row => format!("`adsengineer destination check {}`, which lets the rows go, and `adsengineer work`", d.name),
+                _ => "`adsengineer work`".to_owned(),
+            };
+            lines.push(format!("  → {}; then {then}", codes::next_action(&hold.why.code)));
         }
         for (code, n) in &d.dead {
             lines.push(format!("{}: {n} dead because {code}: {}", d.name, codes::next_action(code)));

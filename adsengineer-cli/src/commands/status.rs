@@ -58,7 +58,7 @@ fn to_json(status: &DestinationStatus) -> Value {
         .map(|h| json!({"reason": h.why.code, "detail": h.why.detail, "count": h.count, "since": time(Some(h.since_ms)), "next_action": codes::next_action(&h.why.code)}))
         .collect();
     json!({
-        "org_id": d.org, "name": d.name, "id": d.id, "kind": d.spec.kind, "customer_id": d.spec.customer_id.to_string(), "enabled": d.spec.enabled,
+        "org_id": d.org, "name": d.name, "id": d.id, "kind": d.spec.kind, "customer_id": d.spec.customer_id, "enabled": d.spec.enabled,
         "states": states, "held": held, "breaker": d.health.breaker.as_str(), "paused_until": time(d.health.paused_until_ms),
         "hold": d.health.hold, "credentials": credentials(status),
         "next_due_at": time(status.next_due_ms), "next_verdict_at": time(status.next_poll_ms),

@@ -89,7 +89,7 @@ fn warn_unknown(org: &OrgId, known: &[OrgId], context: &Context) {
         return;
     }
     let nearest = known.iter().min_by_key(|k| distance(k.as_str(), org.as_str())).map(|k| format!("; the nearest that has is `{k}`"));
-    context.out.warn(&format!("the organization `{org}` has no data yet{}", nearest.unwrap_or_default()));
+    context.out.warn("UNKNOWN_ORGANIZATION", &format!("the organization `{org}` has no data yet{}", nearest.unwrap_or_default()));
 }
 
 async fn verify(context: &Context) -> Result<Report, CliError> {

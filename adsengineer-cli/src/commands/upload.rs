@@ -52,7 +52,7 @@ pub struct Args {
     /// Put before every order id
     #[arg(long, value_name = "TEXT")]
     order_id_prefix: Option<String>,
-    /// Rows already captured with another value become restatements
+    /// Rows already captured with another value become restatements; one with another click id is refused
     #[arg(long)]
     restate: bool,
     /// Print the exact requests, send and store nothing

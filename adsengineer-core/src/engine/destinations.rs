@@ -59,14 +59,20 @@ impl Engine {
         Ok(changed(&self.request(caller, None, command).await?))
     }
 
-    /// Lets a destination's held rows go and closes its breaker. Returns how many rows.
+    /// Lets the rows go that are held for a destination's credentials or configuration, and closes its breaker; rows held one by
+    /// one for a human's review stay. Returns how many rows.
     pub async fn release(&self, caller: &Caller, destination: &StoredDestination) -> Result<u64, EngineError> {
         require(caller, Role::Member)?;
-        let command = Write::Release { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
+        self.lift(caller, destination, false).await
+    }
+
+    async fn lift(&self, caller: &Caller, destination: &StoredDestination, reviewed: bool) -> Result<u64, EngineError> {
+        let (org, destination) = (caller.org().clone(), destination.id);
+        let command = Write::Release { org, destination, reviewed, now_ms: self.clock.now_ms() };
         Ok(changed(&self.request(caller, None, command).await?))
     }
 
-    /// Tries a destination's credentials and account; on success lets its held rows go.
+    /// Tries a destination's credentials and account; on success lets all its held rows go, those for review included.
     pub async fn check_destination(&self, caller: &Caller, name: &str) -> Result<(Vec<CheckFinding>, u64), EngineError> {
         require(caller, Role::Admin)?;
         let destination = self.destination(caller, name).await?;
@@ -74,7 +80,7 @@ impl Engine {
         if findings.iter().any(|finding| finding.blocking) {
             return Ok((findings, 0));
         }
-        let released = self.release(caller, &destination).await?;
+        let released = self.lift(caller, &destination, true).await?;
         Ok((findings, released))
     }
 

@@ -58,6 +58,8 @@ pub enum Write {
         org: OrgId,
         /// Which destination.
         destination: DestinationId,
+        /// Also rows that were held one by one for a human's review ([`HoldScope::Row`]).
+        reviewed: bool,
         /// When, in Unix milliseconds.
         now_ms: i64,
     },
@@ -320,7 +322,7 @@ pub struct WorkerId(pub i64);
 pub struct Lease {
     /// Who.
     pub worker: WorkerId,
-    /// Which claim; unique among all claims.
+    /// Which claim; unique among all claims. A claim under a token that another worker's rows are under is refused.
     pub token: i64,
     /// Until when, in Unix milliseconds.
     pub until_ms: i64,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Captured, CredentialsChange, Done, Health, Hold, Intake, RepairAction, Repaired, Replay, ReplayState, StoreError, Write};
+use super::{Captured, CredentialsChange, Done, Health, Hold, Intake, Lease, RepairAction, Repaired, Replay, ReplayState, StoreError, Write};
 use crate::{
     audit::{Entry, LEADS_STORED},
     delivery::State,
@@ -49,6 +49,13 @@ pub(crate) fn after_stop(next: State, stop: bool, removed: bool) -> State {
         State::Queued | State::Retrying | State::Held | State::Dead if stop => State::Suppressed,
         State::AwaitingConfirmation if removed => State::DeliveredUnverified,
         next => next,
+    }
+}
+
+impl Lease {
+    /// Whether this is the same claim: a token alone could be another worker's too.
+    pub fn is(self, other: Self) -> bool {
+        (self.token, self.worker) == (other.token, other.worker)
     }
 }
 
@@ -110,7 +117,10 @@ pub(crate) fn audited(command: &Write, done: &Done, org_of: &dyn Fn(DestinationI
             entry(&put.org, "destination.put", id.to_string(), 1, Some(format!("{}: {credentials}", put.name)))
         }
         (Write::RemoveDestination { org, destination, .. }, _) => entry(org, "destination.removed", destination.to_string(), changed, None),
-        (Write::Release { org, destination, .. }, _) => entry(org, "destination.released", destination.to_string(), changed, None),
+        (Write::Release { org, destination, reviewed, .. }, _) => {
+            let detail = reviewed.then(|| "rows for review included".to_owned());
+            entry(org, "destination.released", destination.to_string(), changed, detail)
+        }
         (Write::Hold { destination, why, .. }, _) => {
             let org = org_of(*destination)?;
             entry(&org, "destination.held", destination.to_string(), changed, Some(why.code.to_string()))

@@ -10,7 +10,7 @@ mod reads;
 mod settle;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -101,6 +101,8 @@ struct Delivery {
     why: Option<Why>,
     /// Consent was withdrawn while it was on its way: it is not sent again.
     stop: bool,
+    /// Held by itself, for a human's review.
+    review: bool,
     changed_ms: i64,
     history: Vec<(i64, Why)>,
 }
@@ -114,6 +116,8 @@ struct Upload {
     answered: bool,
     round: u8,
     polls: u32,
+    /// Who asks for the verdict, or did last.
+    asker: Option<WorkerId>,
     result: UploadResult,
 }
 
@@ -173,7 +177,7 @@ impl World {
             Write::Hold { destination, action_id, scope, why, now_ms } => {
                 Ok(Done::Changed(self.hold(destination, action_id.as_ref(), scope, &why, now_ms)))
             }
-            Write::Release { org, destination, now_ms } => self.release(&org, destination, now_ms).map(Done::Changed),
+            Write::Release { org, destination, reviewed, now_ms } => self.release(&org, destination, reviewed, now_ms).map(Done::Changed),
             Write::Repair(repair) => Ok(Done::Repaired(self.repair(&repair))),
             Write::Suppress { org, persons, now_ms } => Ok(Done::Changed(self.suppress(&org, &persons, now_ms))),
             Write::Reserve { quota, limits, now_ms } => {
@@ -328,7 +332,7 @@ impl Queue for ModelStore {
     }
 
     async fn claim(&self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Result<Vec<Claimed>, StoreError> {
-        Ok(self.world().claim(destination, limit, lease, now_ms))
+        self.world().claim(destination, limit, lease, now_ms)
     }
 
     async fn claim_polls(
@@ -355,7 +359,8 @@ impl Queue for ModelStore {
 
     async fn workers(&self) -> Result<Vec<WorkerId>, StoreError> {
         let world = self.world();
-        let workers: std::collections::BTreeSet<_> = world.deliveries.values().filter_map(|d| d.lease.map(|l| l.worker)).collect();
+        let claims = world.deliveries.values().filter_map(|d| d.lease.map(|l| l.worker));
+        let workers: BTreeSet<_> = claims.chain(world.uploads.values().filter_map(|u| u.asker)).collect();
         Ok(workers.into_iter().collect())
     }
 }

@@ -34,7 +34,7 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::{
-    checkpoint::Checkpointer,
+    checkpoint::{Checkpointer, Thresholds},
     keys::{Keys, Limits},
     tx::Tx,
     writer::{Batch, Inbox, Single, Writer, ended},
@@ -127,7 +127,7 @@ impl SqliteStore {
         }
         let no_thread = |error: std::io::Error| StoreError::Unavailable(format!("cannot start a thread: {error}"));
         let background = connect(path, Duration::ZERO, READER_CACHE_KIB)?;
-        let checkpointer = Checkpointer::start(path, background).map_err(no_thread)?;
+        let checkpointer = Checkpointer::start(path, background, Thresholds::USUAL).map_err(no_thread)?;
         let (inbox, jobs, rows) = Inbox::new(options.waiting, options.waiting_rows);
         let keys = Keys::new(Limits::with_log(options.recent_keys));
         let writer = Writer { conn, keys, jobs, rows, chain: options.writer, audit_key: options.audit_key, checkpointer };

@@ -67,6 +67,15 @@ pub struct Agenda {
     pub next_due_ms: Option<i64>,
     /// When its earliest verdict is to be asked for, in Unix milliseconds.
     pub next_poll_ms: Option<i64>,
+    /// Rows claimed by any worker and not settled yet.
+    pub in_flight: u64,
+}
+
+impl Agenda {
+    /// Whether there is anything that is not final and not held.
+    pub fn is_open(&self) -> bool {
+        self.next_due_ms.is_some() || self.next_poll_ms.is_some() || self.in_flight > 0
+    }
 }
 
 /// A claimed row: all that is needed to send it.

@@ -119,8 +119,9 @@ impl Shared {
     pub(super) fn parts(&self, rows: &[(DeliveryId, Next)]) -> Vec<Settled> {
         let size = (1..=rows.len()).take_while(|n| n * n <= rows.len()).last().unwrap_or(1);
         let mut parts = Vec::new();
-        for chunk in rows.chunks(size) {
-            let part = self.lease().token;
+        // Parts are sent in the order of their numbers, which no other worker's parts have.
+        let first = self.number() & !0xffff;
+        for (part, chunk) in (first..).zip(rows.chunks(size)) {
             let mut by_next: HashMap<&Next, Vec<DeliveryId>> = HashMap::new();
             chunk.iter().for_each(|(id, next)| by_next.entry(next).or_default().push(*id));
             let from = parts.len();

@@ -95,7 +95,7 @@ impl Shared {
         };
         // Kept until it is used: a turn that is given up here leaves it to the next.
         *line.slot() = Some(slot_ms);
-        let wait = super::until(slot_ms, self.now_ms());
+        let wait = super::run::until(slot_ms, self.now_ms());
         if wait > LONGEST_WAIT {
             return Ok(Turn::NotBefore(slot_ms));
         }

@@ -16,9 +16,9 @@ use crate::{
     store::{Begin, Begun, Claimed, Done, Guard, Hold, Lease, Settle, Settled, StoreError, StoredDestination, UploadResult, Write},
 };
 
-/// Settles tried again after the first, and the first wait between them; about six seconds in all.
-const SETTLE_TRIES: u32 = 6;
-const SETTLE_WAIT: Duration = Duration::from_millis(100);
+/// How often what the store could not do is tried again, and the first wait; about six seconds in all.
+pub(super) const TRIES: u32 = 6;
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// How long before its lease ends a request is cut off.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -203,9 +203,9 @@ impl Shared {
     /// Writes a settle. An answer that was had is worth trying for: lost, it would cost another request. The same settle twice
     /// changes nothing the second time.
     async fn record(&self, mut settle: Settle) -> Result<(), StoreError> {
-        for doublings in 0..SETTLE_TRIES {
+        for doublings in 0..TRIES {
             match self.one(Write::Settle(settle.clone())).await {
-                Err(StoreError::Busy | StoreError::Unavailable(_)) => tokio::time::sleep(SETTLE_WAIT * (1 << doublings)).await,
+                Err(StoreError::Busy | StoreError::Unavailable(_)) => tokio::time::sleep(FIRST_WAIT * (1 << doublings)).await,
                 other => return other.map(drop),
             }
             // Other turns may have moved the breaker on.

@@ -57,7 +57,7 @@ pub enum Goal {
         /// How long a wait is still worth it.
         patience: Duration,
     },
-    /// When nothing is open any more, verdicts included, or at the deadline.
+    /// When nothing is open any more, verdicts and what other workers have in flight included, or at the deadline.
     Final {
         /// Latest end.
         deadline: Timestamp,

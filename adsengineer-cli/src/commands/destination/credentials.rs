@@ -60,9 +60,66 @@ pub fn obtain(context: &Context, file: Option<&Path>) -> Result<Secret<String>, 
         return Err(CliError::usage("no credentials were given, and there is nobody to ask")
             .hint("give --file FILE, --file - or set ADSENGINEER_GOOGLE_CREDENTIALS_FILE"));
     }
-    let failed = |e: dialoguer::Error| CliError::usage(e.to_string());
-    let client_id: String = dialoguer::Input::new().with_prompt("OAuth client id").interact_text().map_err(failed)?;
-    let client_secret = dialoguer::Password::new().with_prompt("OAuth client secret").interact().map_err(failed)?;
-    let refresh_token = dialoguer::Password::new().with_prompt("Refresh token").interact().map_err(failed)?;
-    Ok(Credentials::AuthorizedUser { client_id, client_secret: client_secret.into(), refresh_token: refresh_token.into() }.to_json())
+    asked(on_terminal)
+}
+
+/// Something to ask on the terminal.
+struct Question {
+    text: &'static str,
+    /// What is typed must not be seen.
+    secret: bool,
+}
+
+/// The credentials in the answers to three questions.
+fn asked(mut ask: impl FnMut(&Question) -> Result<String, CliError>) -> Result<Secret<String>, CliError> {
+    let mut answer = |text, secret| {
+        let answer = ask(&Question { text, secret })?;
+        let answer = answer.trim();
+        if answer.is_empty() { Err(CliError::usage(format!("{text}: nothing was typed"))) } else { Ok(answer.to_owned()) }
+    };
+    let client_id = answer("OAuth client id", false)?;
+    let client_secret = answer("OAuth client secret", true)?.into();
+    let refresh_token = answer("Refresh token", true)?.into();
+    Ok(Credentials::AuthorizedUser { client_id, client_secret, refresh_token }.to_json())
+}
+
+fn on_terminal(Question { text, secret }: &Question) -> Result<String, CliError> {
+    let hidden = || dialoguer::Password::new().with_prompt(*text).interact();
+    let seen = || dialoguer::Input::new().with_prompt(*text).interact_text();
+    (if *secret { hidden() } else { seen() }).map_err(|e| CliError::usage(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_answers_are_credentials_and_only_the_client_id_may_be_seen_while_typed() {
+        let mut asked_for = Vec::new();
+        let secret = asked(|question| {
+            asked_for.push((question.text, question.secret));
+            Ok(format!(" answer {}\n", asked_for.len()))
+        });
+        let text = secret.unwrap();
+        let json: serde_json::Value = serde_json::from_str(text.expose()).unwrap();
+        let field = |name: &str| json[name].as_str().unwrap().to_owned();
+        assert_eq!(
+            [field("type"), field("client_id"), field("client_secret"), field("refresh_token")],
+            ["authorized_user", "answer 1", "answer 2", "answer 3"]
+        );
+        assert_eq!(asked_for, [("OAuth client id", false), ("OAuth client secret", true), ("Refresh token", true)]);
+    }
+
+    #[test]
+    fn an_empty_answer_or_a_broken_terminal_ends_the_questions() {
+        let mut count = 0;
+        let empty = asked(|_| {
+            count += 1;
+            Ok(if count == 2 { "  ".to_owned() } else { "x".to_owned() })
+        });
+        let error = empty.unwrap_err();
+        assert_eq!((count, error.exit, error.message.as_str()), (2, Exit::Usage, "OAuth client secret: nothing was typed"));
+        let broken = asked(|_| Err(CliError::usage("the terminal is gone")));
+        assert_eq!(broken.unwrap_err().message, "the terminal is gone");
+    }
 }

@@ -10,8 +10,9 @@ use adsengineer_core::{
 };
 use serde_json::json;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::TcpListener,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
 };
 
 use crate::{
@@ -22,6 +23,10 @@ use crate::{
 
 /// How long the browser may take.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Requests that may wait for their answer.
+const CONNECTIONS: usize = 16;
+/// Bytes of a request's first line.
+const LONGEST_LINE: u64 = 16 * 1024;
 
 /// Sign in with a browser and store the grant.
 #[derive(Debug, clap::Args)]
@@ -50,7 +55,7 @@ pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Calle
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let login = Login::start(client, &format!("http://127.0.0.1:{}", listener.local_addr()?.port()));
     let url = login.authorization_url(AUTHORIZATION_URL).map_err(|e| failed(&e))?;
-    context.out.note(&format!("open this address and allow access:\n\n  {url}\n"));
+    context.out.visit(url.as_str(), "open this address and allow access");
     if !args.no_browser {
         open_browser(url.as_str());
     }
@@ -62,7 +67,7 @@ pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Calle
     engine.put_destination(caller, &args.name, destination.spec, Some(&signed_in.credentials.to_json())).await?;
     let mut text = format!("signed in; the grant of {} is stored, sealed", args.name);
     if let Some(expires_in) = signed_in.expires_in {
-        let days = expires_in.as_secs() / 86_400;
+        let days = expires_in.as_secs().div_ceil(86_400);
         text += &format!(
             "\nthis grant dies in {days} days because the OAuth consent screen is in testing mode: publish it in the Google Cloud console, then sign in again"
         );
@@ -71,29 +76,46 @@ pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Calle
 }
 
 /// Waits for the browser to come back with this attempt's code.
+///
+/// Browsers open connections before they need them: each is read on its own, so that an idle one holds nobody up.
 async fn code(listener: &TcpListener, login: &Login) -> Result<Secret<String>, CliError> {
+    let (asked, mut asking) = mpsc::channel(CONNECTIONS);
     loop {
-        let (stream, _) = listener.accept().await?;
-        let mut stream = BufReader::new(stream);
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.is_err() {
-            continue;
-        }
-        let target = line.split_whitespace().nth(1).unwrap_or("/");
-        let result = login.code(target);
-        let (status, text) = match &result {
-            Ok(_) => ("200 OK", "You are signed in. You can close this window."),
-            Err(LoginError::ForeignAnswer) => ("404 Not Found", "Nothing here."),
-            Err(_) => ("200 OK", "The sign-in was refused. You can close this window."),
+        let (mut stream, target) = tokio::select! {
+            accepted = listener.accept() => {
+                tokio::spawn(hear(accepted?.0, asked.clone()));
+                continue;
+            }
+            Some(request) = asking.recv() => request,
         };
-        let answer =
-            format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
-        let _gone = stream.get_mut().write_all(answer.as_bytes()).await;
+        let result = login.code(&target);
+        // The browser may be gone; the code counts all the same.
+        let _gone = stream.write_all(page(&result).as_bytes()).await;
         match result {
             Err(LoginError::ForeignAnswer) => {}
             other => return other.map_err(|e| failed(&e)),
         }
     }
+}
+
+/// Reads the target of a request's first line.
+async fn hear(mut stream: TcpStream, asked: mpsc::Sender<(TcpStream, String)>) {
+    let mut line = String::new();
+    if BufReader::new(&mut stream).take(LONGEST_LINE).read_line(&mut line).await.is_ok() {
+        let target = line.split_whitespace().nth(1).unwrap_or("/").to_owned();
+        // Nobody waits any more once the code is there.
+        let _late = asked.send((stream, target)).await;
+    }
+}
+
+/// What the browser shows.
+fn page(result: &Result<Secret<String>, LoginError>) -> String {
+    let (status, text) = match result {
+        Ok(_) => ("200 OK", "You are signed in. You can close this window."),
+        Err(LoginError::ForeignAnswer) => ("404 Not Found", "Nothing here."),
+        Err(_) => ("200 OK", "The sign-in was refused. You can close this window."),
+    };
+    format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())
 }
 
 fn open_browser(url: &str) {

@@ -218,7 +218,7 @@ async fn flush(
                 let reason = if *field == "value" {
                     format!("captured before with {was}; this row says something else")
                 } else {
-                    format!("captured before with another {field}, and a value of {was}")
+                    format!("captured before with another {}, and a value of {was}", field.replace('_', " "))
                 };
                 refuse(waiting, Code::AlreadyCapturedDifferent, &reason, job, &mut accepted.checked, rejects)?;
                 continue;

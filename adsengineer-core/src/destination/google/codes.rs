@@ -70,7 +70,7 @@ const ACTION: Class = Class::Hold(HoldScope::Action);
 const REVIEW: Class = Class::Hold(HoldScope::Row);
 
 /// What to do about a code that nobody here knows.
-const UNKNOWN_CODE: &str = "read the platform's text beside the code; replay the row once the cause is put right, or discard it; the code is newer than this program";
+const UNKNOWN_CODE: &str = "the code is newer than this program: read the platform's text beside it and put the cause right";
 
 /// All codes by class and remedy.
 pub const TABLE: &[Group] = &[
@@ -107,7 +107,7 @@ pub const TABLE: &[Group] = &[
     ),
     group(
         Class::Unclear,
-        "read the platform's text; replay the row, and if it comes back report it to Google with the request id",
+        "read the platform's text; if the code comes back, report it to Google with the request id",
         "ERROR_REASON_UNSPECIFIED UNSPECIFIED UNKNOWN",
     ),
     group(
@@ -242,13 +242,13 @@ pub const TABLE: &[Group] = &[
     ),
     group(
         REVIEW,
-        "nothing here encrypts identifiers or sends adjustments by reference: report it with the request id, then replay or discard the row",
+        "nothing here encrypts identifiers or sends adjustments by reference: report it with the request id",
         "DECRYPTION_ERROR DEK_DECRYPTION_ERROR INVALID_WIP INVALID_KEK WIP_AUTH_FAILED KEK_PERMISSION_DENIED AWS_AUTH_FAILED \
          USER_IDENTIFIER_DECRYPTION_ERROR ORIGINAL_CONVERSIONS_NOT_FOUND INSUFFICIENT_MATCHED_TRANSACTIONS INSUFFICIENT_TRANSACTIONS",
     ),
     group(
         REVIEW,
-        "the code belongs to another part of Google's API than conversions: report it with the request id, then replay or discard the row",
+        "the code belongs to another part of Google's API than conversions: report it with the request id",
         "INVALID_USER_LIST_TYPE INVALID_AUDIENCE_MEMBER TOO_MANY_AUDIENCE_MEMBERS DATA_PARTNER_USER_LIST_MUTATE_NOT_ALLOWED INVALID_USER_LIST_ID \
          MULTIPLE_DATA_TYPES_NOT_ALLOWED DIFFERENT_LOGIN_ACCOUNTS_NOT_ALLOWED_FOR_DATA_PARTNER UNSUPPORTED_OPERATING_ACCOUNT_FOR_DATA_PARTNER \
          UNSUPPORTED_LINKED_ACCOUNT_FOR_DATA_PARTNER INVALID_PROPERTY_TYPE INVALID_STREAM_TYPE \

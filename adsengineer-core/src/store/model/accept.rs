@@ -85,6 +85,10 @@ impl World {
         } else {
             return self.redeliver(id, &new.deliveries, now_ms);
         };
+        let another_click = new.click_id.is_some() && new.click_id != known.new.click_id;
+        if restate && field == "value" && another_click {
+            return Captured::Different { conversion: id, value: current, field: "click_id".into() };
+        }
         if restate && field == "value" {
             return self.revise(id, Revision { at: now_ms / 1000, value: new.value }, &new.deliveries, now_ms);
         }
@@ -196,6 +200,7 @@ impl World {
             part: 0,
             why: None,
             stop: false,
+            review: false,
             changed_ms: id.created_at().as_millisecond(),
             history: Vec::new(),
         };

@@ -13,17 +13,28 @@ impl World {
             destination: self.destinations[&id].clone(),
             next_due_ms: self.deliveries.values().filter(|d| d.destination == id && d.state.is_claimable()).filter_map(|d| d.due_ms).min(),
             next_poll_ms: self.uploads.values().filter(|u| u.destination == id).filter_map(|u| u.result.poll_at_ms).min(),
+            in_flight: self.deliveries.values().filter(|d| d.destination == id && d.state == State::InFlight).count() as u64,
         };
         let enabled = self.destinations.values().filter(|d| d.spec.enabled && !self.removed.contains(&d.id));
-        enabled.map(|d| open(d.id)).filter(|a| a.next_due_ms.is_some() || a.next_poll_ms.is_some()).collect()
+        enabled.map(|d| open(d.id)).filter(Agenda::is_open).collect()
     }
 
-    pub(super) fn claim(&mut self, destination: DestinationId, limit: usize, lease: Lease, now_ms: i64) -> Vec<Claimed> {
+    pub(super) fn claim(
+        &mut self,
+        destination: DestinationId,
+        limit: usize,
+        lease: Lease,
+        now_ms: i64,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let taken = |l: Lease| l.token == lease.token && l.worker != lease.worker;
+        if self.deliveries.values().any(|d| d.state == State::InFlight && d.lease.is_some_and(taken)) {
+            return Err(StoreError::Busy);
+        }
         let Some(place) = self.destinations.get(&destination).filter(|d| d.spec.enabled && !self.removed.contains(&d.id)) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         if place.health.paused_until_ms.is_some_and(|until| now_ms < until) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let mut due: Vec<(i64, DeliveryId)> = self
             .deliveries
@@ -33,7 +44,7 @@ impl World {
             .collect();
         due.sort_unstable();
         due.truncate(limit);
-        due.into_iter().filter_map(|(_, id)| self.claim_one(id, lease, now_ms)).collect()
+        Ok(due.into_iter().filter_map(|(_, id)| self.claim_one(id, lease, now_ms)).collect())
     }
 
     fn claim_one(&mut self, id: DeliveryId, lease: Lease, now_ms: i64) -> Option<Claimed> {
@@ -76,7 +87,7 @@ impl World {
         let ours = |id: &DeliveryId| {
             let row = self.deliveries.get(id);
             row.is_some_and(|d| {
-                d.destination == begin.destination && d.state == State::InFlight && d.lease.is_some_and(|l| l.token == begin.lease.token)
+                d.destination == begin.destination && d.state == State::InFlight && d.lease.is_some_and(|l| l.is(begin.lease))
             })
         };
         let lost: Vec<_> = begin.rows.iter().map(|(id, _)| *id).filter(|id| !ours(id)).collect();
@@ -99,7 +110,18 @@ impl World {
         let (destination, action_id) = (begin.destination, begin.action_id.clone());
         self.uploads.insert(
             upload,
-            super::Upload { org, destination, action_id, rows, sent_ms: begin.now_ms, answered: false, round, polls: 0, result },
+            super::Upload {
+                org,
+                destination,
+                action_id,
+                rows,
+                sent_ms: begin.now_ms,
+                answered: false,
+                round,
+                polls: 0,
+                asker: None,
+                result,
+            },
         );
         Ok(Begun::Upload(upload))
     }
@@ -115,7 +137,7 @@ impl World {
     fn claim_poll(&mut self, id: UploadId, lease: Lease) -> Option<PendingUpload> {
         let upload = self.uploads.get_mut(&id)?;
         upload.polls += 1;
-        upload.result.poll_at_ms = Some(lease.until_ms);
+        (upload.result.poll_at_ms, upload.asker) = (Some(lease.until_ms), Some(lease.worker));
         let row = |id: &DeliveryId| {
             let d = &self.deliveries[id];
             let occurred_at = self.conversions[&d.conversion].new.occurred_at;
@@ -133,6 +155,10 @@ impl World {
     }
 
     pub(super) fn recover(&mut self, gone: &[WorkerId], now_ms: i64) -> u64 {
+        for upload in self.uploads.values_mut().filter(|u| u.asker.is_some_and(|asker| gone.contains(&asker))) {
+            upload.result.poll_at_ms = upload.result.poll_at_ms.map(|at| at.min(now_ms));
+            upload.asker = None;
+        }
         let lost = |lease: Lease| lease.until_ms <= now_ms || gone.contains(&lease.worker);
         let mut freed = 0;
         for row in self.deliveries.values_mut().filter(|d| d.state == State::InFlight && d.lease.is_some_and(lost)) {

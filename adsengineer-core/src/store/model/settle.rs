@@ -20,12 +20,13 @@ impl Delivery {
         (self.due_ms, self.attempts) = (next.due_ms.filter(|_| self.state.is_claimable()), next.attempts);
         (self.round, self.part, self.lease, self.changed_ms) = (next.round, part, None, now_ms);
         self.why.clone_from(&next.why);
+        self.review = self.state == State::Held && next.hold == Some(HoldScope::Row);
     }
 
     /// Makes the row due again.
     fn queue(&mut self, due_ms: i64, now_ms: i64) {
         self.state = if self.first_sent_ms.is_some() { State::Retrying } else { State::Queued };
-        (self.due_ms, self.changed_ms) = (Some(due_ms), now_ms);
+        (self.due_ms, self.changed_ms, self.review) = (Some(due_ms), now_ms, false);
     }
 }
 
@@ -37,7 +38,7 @@ impl World {
             for id in &settled.deliveries {
                 let Some(row) = self.deliveries.get_mut(id) else { continue };
                 let ours = match settle.guard {
-                    Guard::Lease(lease) => row.state == State::InFlight && row.lease.is_some_and(|l| l.token == lease.token),
+                    Guard::Lease(lease) => row.state == State::InFlight && row.lease.is_some_and(|l| l.is(lease)),
                     Guard::Verdict(upload) => row.state == State::AwaitingConfirmation && row.upload == Some(upload),
                 };
                 if ours {
@@ -49,7 +50,7 @@ impl World {
         if let Some(result) = settle.upload
             && let Some(upload) = self.uploads.get_mut(&result.upload)
         {
-            upload.answered = true;
+            (upload.answered, upload.asker) = (true, None);
             let request_id = result.request_id.clone().or(upload.result.request_id.take());
             let poll_at_ms = result.poll_at_ms.filter(|_| !removed);
             upload.result = crate::store::UploadResult { request_id, poll_at_ms, ..result };
@@ -78,12 +79,13 @@ impl World {
         held
     }
 
-    pub(super) fn release(&mut self, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
+    pub(super) fn release(&mut self, org: &OrgId, id: DestinationId, reviewed: bool, now_ms: i64) -> Result<u64, StoreError> {
         let health = &mut self.destination_mut(org, id)?.health;
         (health.hold, health.breaker) = (None, Breaker::default());
         health.held_actions.clear();
         let mut released = 0;
-        for row in self.deliveries.values_mut().filter(|d| d.destination == id && d.state == State::Held) {
+        let goes = |d: &Delivery| d.destination == id && d.state == State::Held && (reviewed || !d.review);
+        for row in self.deliveries.values_mut().filter(|d| goes(d)) {
             row.queue(now_ms, now_ms);
             row.why = None;
             released += 1;

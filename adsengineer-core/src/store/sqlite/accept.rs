@@ -274,6 +274,10 @@ impl Accepting<'_, '_> {
         } else {
             return self.redeliver(known, current.as_ref(), &new.deliveries);
         };
+        let another_click = new.click_id.is_some() && new.click_id != known.click;
+        if self.restate && field == "value" && another_click {
+            return Ok(Captured::Different { conversion: known.id, value: current, field: "click_id".into() });
+        }
         if self.restate && field == "value" {
             return self.revise(known, revisions, self.now_ms / 1000, new.value, &new.deliveries);
         }

@@ -28,6 +28,9 @@ pub(super) const DUE: &str = "SELECT d.id, d.conversion, d.revision, d.action_id
 pub(super) const POLLS: &str = "SELECT id, request_id, sent_ms, polls, round, rows, action_id FROM uploads
     WHERE destination = ?1 AND poll_at_ms <= ?2 ORDER BY poll_at_ms, id LIMIT ?3";
 
+/// Makes the questions due that a worker had taken.
+pub(super) const ASKED_BY: &str = "UPDATE uploads SET poll_at_ms = min(poll_at_ms, ?1), asker = NULL WHERE asker = ?2";
+
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     destination: DestinationId,
@@ -35,6 +38,9 @@ pub(super) fn claim(
     lease: Lease,
     now_ms: i64,
 ) -> Result<Vec<Claimed>, StoreError> {
+    if holder(tx.conn, lease.token)?.is_some_and(|worker| worker != lease.worker) {
+        return Err(StoreError::Busy);
+    }
     let Some(Stored { destination: place, removed: false }) = stored(tx.conn, destination)? else { return Ok(Vec::new()) };
     if !place.spec.enabled || place.health.paused_until_ms.is_some_and(|until| now_ms < until) {
         return Ok(Vec::new());
@@ -124,6 +130,17 @@ fn take(tx: &mut Tx<'_>, destination: DestinationId, rows: &[Claimed], lease: Le
     Ok(())
 }
 
+/// Whose rows are under a token.
+fn holder(conn: &Connection, token: i64) -> Result<Option<WorkerId>, StoreError> {
+    let mut read = conn.prepare_cached("SELECT worker FROM leases WHERE token = ?1")?;
+    Ok(read.query_row([token], |r| r.get(0)).optional()?.map(WorkerId))
+}
+
+/// Whether the claim is still the worker's own; rows name it by its token alone.
+pub(super) fn owns(conn: &Connection, lease: Lease) -> Result<bool, StoreError> {
+    Ok(holder(conn, lease.token)? == Some(lease.worker))
+}
+
 pub(super) fn begin(tx: &mut Tx<'_>, begin: &Begin) -> Result<Begun, StoreError> {
     if stored(tx.conn, begin.destination)?.is_none() {
         return Err(StoreError::NotFound(format!("destination {}", begin.destination)));
@@ -151,6 +168,9 @@ pub(super) fn begin(tx: &mut Tx<'_>, begin: &Begin) -> Result<Begun, StoreError>
 fn lost(conn: &Connection, begin: &Begin) -> Result<(Vec<DeliveryId>, u8), StoreError> {
     let mut read = conn.prepare_cached("SELECT round FROM deliveries WHERE id = ?1 AND state = 1 AND lease = ?2 AND destination = ?3")?;
     let (mut lost, mut round) = (Vec::new(), 0);
+    if !owns(conn, begin.lease)? {
+        return Ok((begin.rows.iter().map(|(id, _)| *id).collect(), round));
+    }
     for (id, _) in &begin.rows {
         match read.query_row([id.0, begin.lease.token, begin.destination.0], |r| r.get(0)).optional()? {
             Some(found) => round = found,
@@ -198,9 +218,9 @@ pub(super) fn claim_polls(
             rows: deliveries.into_iter().map(|id| pending(tx.conn, id)).collect::<Result<_, _>>()?,
         });
     }
-    let mut update = tx.conn.prepare_cached("UPDATE uploads SET polls = polls + 1, poll_at_ms = ?2 WHERE id = ?1")?;
+    let mut update = tx.conn.prepare_cached("UPDATE uploads SET polls = polls + 1, poll_at_ms = ?2, asker = ?3 WHERE id = ?1")?;
     for id in touched {
-        update.execute([id, lease.until_ms])?;
+        update.execute([id, lease.until_ms, lease.worker.0])?;
     }
     Ok(found)
 }
@@ -213,6 +233,11 @@ fn pending(conn: &Connection, id: DeliveryId) -> Result<PendingRow, StoreError> 
 }
 
 pub(super) fn recover(tx: &mut Tx<'_>, gone: &[WorkerId], now_ms: i64) -> Result<u64, StoreError> {
+    let mut asked = tx.conn.prepare_cached(ASKED_BY)?;
+    for worker in gone {
+        asked.execute([now_ms, worker.0])?;
+    }
+    drop(asked);
     let mut read = tx.conn.prepare_cached("SELECT token, worker, until_ms, rows FROM leases")?;
     let mut rows = read.query([])?;
     let mut lost = Vec::new();
@@ -250,9 +275,9 @@ fn recover_row(tx: &mut Tx<'_>, id: DeliveryId, token: i64, now_ms: i64) -> Resu
     Ok(true)
 }
 
-/// Workers with rows in flight.
+/// Workers with rows in flight or with a question for a verdict.
 pub(super) fn workers(conn: &Connection) -> Result<Vec<WorkerId>, StoreError> {
-    let mut read = conn.prepare_cached("SELECT DISTINCT worker FROM leases ORDER BY worker")?;
+    let mut read = conn.prepare_cached("SELECT worker FROM leases UNION SELECT asker FROM uploads WHERE asker IS NOT NULL ORDER BY 1")?;
     let workers = read.query_map([], |r| r.get(0).map(WorkerId))?.collect::<Result<_, _>>()?;
     Ok(workers)
 }

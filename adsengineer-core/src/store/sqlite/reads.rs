@@ -31,6 +31,8 @@ pub(super) const NEXT_DUE: &str = "SELECT due_ms FROM deliveries WHERE destinati
 /// When a destination's earliest verdict is to be asked for.
 pub(super) const NEXT_POLL: &str =
     "SELECT poll_at_ms FROM uploads WHERE destination = ?1 AND poll_at_ms IS NOT NULL ORDER BY poll_at_ms LIMIT 1";
+/// How many rows of a destination are in flight.
+const IN_FLIGHT: &str = "SELECT count FROM tallies WHERE destination = ?1 AND state = 1";
 /// Held rows of a destination by reason.
 pub(super) const HELD_BY_WHY: &str =
     "SELECT why, count(*), min(changed_ms), min(id) FROM deliveries WHERE destination = ?1 AND state = 3 GROUP BY why ORDER BY min(id)";
@@ -71,10 +73,10 @@ pub(super) fn agenda(conn: &Connection) -> Result<Vec<Agenda>, StoreError> {
     places.sort_by_key(|s| s.destination.id);
     for Stored { destination, .. } in places {
         let (next_due_ms, next_poll_ms) = (one(conn, NEXT_DUE, destination.id)?, one(conn, NEXT_POLL, destination.id)?);
-        if next_due_ms.is_some() || next_poll_ms.is_some() {
-            open.push(Agenda { destination, next_due_ms, next_poll_ms });
-        }
+        let in_flight = one(conn, IN_FLIGHT, destination.id)?.map_or(0, |count| u64::try_from(count).unwrap_or(0));
+        open.push(Agenda { destination, next_due_ms, next_poll_ms, in_flight });
     }
+    open.retain(Agenda::is_open);
     Ok(open)
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Row {
     pub(super) upload: Option<UploadId>,
     pub(super) first_sent_ms: Option<i64>,
     pub(super) stop: bool,
+    /// Held by itself, for a human's review.
+    pub(super) review: bool,
     pub(super) after: Option<DeliveryId>,
     pub(super) value: Option<Money>,
 }
@@ -27,7 +29,7 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn read(conn: &Connection, id: DeliveryId) -> Result<Option<Self>, StoreError> {
         let mut read = conn.prepare_cached(
-            "SELECT conversion, destination, state, lease, upload, first_sent_ms, stop, after, mantissa, scale, currency
+            "SELECT conversion, destination, state, lease, upload, first_sent_ms, stop, after, mantissa, scale, currency, review
              FROM deliveries WHERE id = ?1",
         )?;
         let mut rows = read.query([id.0])?;
@@ -43,6 +45,7 @@ impl Row {
             stop: row.get(6)?,
             after: row.get::<_, Option<i64>>(7)?.map(DeliveryId),
             value: money(row, 8)?,
+            review: row.get(11)?,
         }))
     }
 
@@ -69,7 +72,7 @@ impl Row {
     pub(super) fn queue(&self, tx: &mut Tx<'_>, due_ms: i64, fresh: bool, now_ms: i64) -> Result<(), StoreError> {
         let to = if self.first_sent_ms.is_some() { State::Retrying } else { State::Queued };
         let mut update = tx.conn.prepare_cached(
-            "UPDATE deliveries SET state = ?2, due_ms = ?3, why = NULL, changed_ms = ?4, attempts = iif(?5, 0, attempts),
+            "UPDATE deliveries SET state = ?2, due_ms = ?3, why = NULL, review = 0, changed_ms = ?4, attempts = iif(?5, 0, attempts),
                 round = iif(?5, 0, round), part = iif(?5, 0, part) WHERE id = ?1",
         )?;
         update.execute(params![self.id.0, to as u8, due_ms, now_ms, fresh])?;

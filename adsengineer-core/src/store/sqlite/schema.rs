@@ -206,6 +206,7 @@ mod plans {
         for (sql, index) in [
             (queue::DUE, "deliveries_due"),
             (queue::POLLS, "uploads_poll"),
+            (queue::ASKED_BY, "uploads_asked"),
             (reads::NEXT_DUE, "deliveries_due"),
             (reads::NEXT_POLL, "uploads_poll"),
             (reads::DEAD_AFTER, "deliveries_dead"),

@@ -8,6 +8,7 @@ use super::{
     columns::persons,
     destinations::{ids, own, put_health, stored},
     keys::{Kind, print},
+    queue::owns,
     rows::{CLAIMABLE, HELD, Row, fail},
     tx::{Tx, known_org},
 };
@@ -25,11 +26,17 @@ use crate::{
 pub(super) fn settle(tx: &mut Tx<'_>, settle: &Settle) -> Result<u64, StoreError> {
     let place = stored(tx.conn, settle.destination)?;
     let removed = place.as_ref().is_none_or(|p| p.removed);
+    let ours = match settle.guard {
+        Guard::Lease(lease) if !settle.rows.is_empty() => owns(tx.conn, lease)?,
+        Guard::Lease(_) | Guard::Verdict(_) => true,
+    };
     let mut changed = 0;
-    for settled in &settle.rows {
+    for settled in settle.rows.iter().filter(|_| ours) {
         changed += enter(tx, settle, settled, removed)?;
     }
-    if let Guard::Lease(lease) = settle.guard {
+    if let Guard::Lease(lease) = settle.guard
+        && changed > 0
+    {
         super::rows::free(tx.conn, lease.token, usize::try_from(changed).unwrap_or(usize::MAX))?;
     }
     if let Some(result) = &settle.upload {
@@ -71,18 +78,19 @@ fn enter(tx: &mut Tx<'_>, settle: &Settle, settled: &Settled, removed: bool) -> 
 
 fn write(tx: &Tx<'_>, id: DeliveryId, next: &Next, to: State, part: i64, why: Option<i64>, now_ms: i64) -> Result<(), StoreError> {
     let mut update = tx.conn.prepare_cached(
-        "UPDATE deliveries SET state = ?2, due_ms = ?3, attempts = ?4, round = ?5, part = ?6, lease = NULL, why = ?7, changed_ms = ?8
-         WHERE id = ?1",
+        "UPDATE deliveries SET state = ?2, due_ms = ?3, attempts = ?4, round = ?5, part = ?6, lease = NULL, why = ?7, changed_ms = ?8,
+            review = ?9 WHERE id = ?1",
     )?;
     let due_ms = next.due_ms.filter(|_| to.is_claimable());
-    update.execute(params![id.0, to as u8, due_ms, next.attempts, next.round, part, why, now_ms])?;
+    let review = to == State::Held && next.hold == Some(HoldScope::Row);
+    update.execute(params![id.0, to as u8, due_ms, next.attempts, next.round, part, why, now_ms, review])?;
     Ok(())
 }
 
 fn judge(tx: &Tx<'_>, result: &UploadResult, removed: bool) -> Result<(), StoreError> {
     let why = result.why.as_ref().map(|why| tx.why_number(why)).transpose()?;
     let mut update = tx.conn.prepare_cached(
-        "UPDATE uploads SET answered = 1, request_id = COALESCE(?2, request_id), poll_at_ms = ?3, why = ?4 WHERE id = ?1",
+        "UPDATE uploads SET answered = 1, asker = NULL, request_id = COALESCE(?2, request_id), poll_at_ms = ?3, why = ?4 WHERE id = ?1",
     )?;
     let poll_at_ms = result.poll_at_ms.filter(|_| !removed);
     update.execute(params![result.upload.0, result.request_id.as_deref(), poll_at_ms, why])?;
@@ -117,7 +125,7 @@ pub(super) fn hold(
     Ok(held)
 }
 
-pub(super) fn release(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
+pub(super) fn release(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, reviewed: bool, now_ms: i64) -> Result<u64, StoreError> {
     let mut health = own(tx.conn, org, id)?.health;
     // A pause that the platform asked for is not ours to end.
     (health.hold, health.breaker) = (None, Breaker::default());
@@ -125,7 +133,7 @@ pub(super) fn release(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, now_ms: i
     put_health(tx.conn, id, &health)?;
     let mut released = 0;
     for delivery in ids(tx.conn, HELD, id)? {
-        if let Some(row) = Row::read(tx.conn, delivery)? {
+        if let Some(row) = Row::read(tx.conn, delivery)?.filter(|row| reviewed || !row.review) {
             row.queue(tx, now_ms, false, now_ms)?;
             released += 1;
         }

@@ -116,7 +116,7 @@ fn run(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
         Write::Hold { destination, action_id, scope, why, now_ms } => {
             Done::Changed(settle::hold(tx, *destination, action_id.as_ref(), *scope, why, *now_ms)?)
         }
-        Write::Release { org, destination, now_ms } => Done::Changed(settle::release(tx, org, *destination, *now_ms)?),
+        Write::Release { org, destination, reviewed, now_ms } => Done::Changed(settle::release(tx, org, *destination, *reviewed, *now_ms)?),
         Write::Repair(repair) => Done::Repaired(settle::repair(tx, repair)?),
         Write::Suppress { org, persons, now_ms } => Done::Changed(settle::suppress(tx, org, persons, *now_ms)?),
         Write::Reserve { quota, limits, now_ms } => Done::Reserved(queue::reserve(tx, quota, limits, *now_ms)?),

@@ -64,6 +64,7 @@ CREATE TABLE deliveries (
     round INTEGER NOT NULL DEFAULT 0,
     part INTEGER NOT NULL DEFAULT 0,
     stop INTEGER NOT NULL DEFAULT 0,
+    review INTEGER NOT NULL DEFAULT 0,  -- held by itself, for a human's review
     lease INTEGER,                      -- the claim's token
     upload INTEGER,
     first_sent_ms INTEGER,
@@ -123,9 +124,11 @@ CREATE TABLE uploads (
     polls INTEGER NOT NULL DEFAULT 0,
     request_id TEXT,
     poll_at_ms INTEGER,
+    asker INTEGER,                      -- the worker that asks for the verdict, until it has an answer
     why INTEGER
 );
 CREATE INDEX uploads_poll ON uploads (destination, poll_at_ms) WHERE poll_at_ms IS NOT NULL;
+CREATE INDEX uploads_asked ON uploads (asker) WHERE asker IS NOT NULL;
 
 -- What came in; the deliveries say what became of it.
 CREATE TABLE intakes (
