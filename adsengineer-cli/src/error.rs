@@ -1,7 +1,11 @@
 //! Exit codes, and the one place where errors become them.
 
+use std::borrow::Cow;
+
 use adsengineer_core::{engine::EngineError, import::FileFault, store::StoreError};
 use adsengineer_server::config::{ConfigError, FaceError};
+
+use crate::client::{Failure, Problem};
 
 /// How the program ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +45,7 @@ pub struct CliError {
     /// How the program ends.
     pub exit: Exit,
     /// Stable code for `--json`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What happened.
     pub message: String,
     /// What to do.
@@ -50,8 +54,8 @@ pub struct CliError {
 
 impl CliError {
     /// An error with a stable code.
-    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into(), hint: None }
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { exit, code: code.into(), message: message.into(), hint: None }
     }
 
     /// The command line cannot be used.
@@ -64,6 +68,45 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl CliError {
+    /// What a server, or whatever answers at its address, made of a request.
+    pub fn from_server(server: &str, failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(problem) => Self::refused(server, problem),
+            Failure::NotOurs(why) => Self::new(Exit::Unavailable, "NOT_A_SERVER", format!("{server} is not an AdsEngineer server: {why}"))
+                .hint("check the address; a proxy or login page in between answers like this too"),
+            Failure::Unreachable(why) => Self::new(Exit::Unavailable, "SERVER_UNREACHABLE", format!("{server} cannot be reached: {why}"))
+                .hint("`adsengineer health` says whether a server is up; it is safe to run this again"),
+            Failure::BadToken => Self::new(Exit::Auth, "TOKEN_MALFORMED", "the token has characters that no token has")
+                .hint("`adsengineer login` stores another"),
+        }
+    }
+
+    fn refused(server: &str, problem: Problem) -> Self {
+        let Problem { status, code, mut detail, request_id, retry_after, errors } = problem;
+        let (exit, hint) = match status {
+            401 => (Exit::Auth, "`adsengineer login` stores another token"),
+            403 => (Exit::Auth, "`adsengineer whoami` shows what the token may do"),
+            404 => (Exit::NotFound, ""),
+            409 => (Exit::Conflict, ""),
+            429 => (Exit::Quota, "it is safe to run this again later"),
+            503 => (Exit::Unavailable, "it is safe to run this again"),
+            400..=499 => (Exit::Usage, ""),
+            _ => (Exit::Internal, "the server's log has more under the request id"),
+        };
+        for error in errors {
+            let field = if error.pointer.is_empty() { String::new() } else { format!("{} ", error.pointer) };
+            detail += &format!("; {field}{}: {}", error.code, error.detail);
+        }
+        if let Some(seconds) = retry_after {
+            detail += &format!("; try again after {seconds} s");
+        }
+        let request = request_id.map(|id| format!(" (request {id})")).unwrap_or_default();
+        let built = Self::new(exit, code, format!("{server}: {detail}{request}"));
+        if hint.is_empty() { built } else { built.hint(hint) }
     }
 }
 

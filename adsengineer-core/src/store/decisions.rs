@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Captured, CredentialsChange, Done, Health, Hold, Intake, Lease, RepairAction, Repaired, Replay, ReplayState, StoreError, Write};
+use super::{
+    Captured, CredentialsChange, Done, Health, Hold, Intake, Lease, RepairAction, Repaired, Replay, ReplayState, StoreError, Write,
+};
 use crate::{
     audit::{Entry, LEADS_STORED},
     delivery::State,
