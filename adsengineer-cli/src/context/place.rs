@@ -1,5 +1,7 @@
 //! Where everyday commands work: on the database of this machine, or on a server.
 
+use std::fmt;
+
 use adsengineer_core::secret::Secret;
 use adsengineer_server::config::Settings;
 
@@ -12,7 +14,8 @@ use crate::{
 };
 
 /// Where everyday commands work.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(untagged)]
 pub enum Place {
     /// On this machine's database.
     Here,
@@ -25,6 +28,18 @@ pub enum Place {
         /// Who said so: a flag, a variable, the file, `login`.
         origin: String,
     },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here => f.write_str("this machine's database"),
+            Self::Server { server, profile: Some(profile), origin } => {
+                write!(f, "the server {server} with the login `{profile}`, said by {origin}")
+            }
+            Self::Server { server, profile: None, origin } => write!(f, "the server {server}, said by {origin}"),
+        }
+    }
 }
 
 /// Who the server says we are.
