@@ -165,6 +165,11 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 
+    /// How long one request may take.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Sends a request and reads the answer as `T`.
     pub async fn call<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, CliError> {
         let answer = self.send(request).await.and_then(|answer| answer.accepted());

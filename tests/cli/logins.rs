@@ -69,10 +69,11 @@ fn a_token_is_kept_private_and_shows_up_nowhere_else() {
         assert!(!said.stdout.contains(signature) && !said.stderr.contains(signature), "{}{}", said.stdout, said.stderr);
     }
     assert_eq!(stage.run(&["login", "--token", &acme]).code, 2, "never as an argument");
-    let log = server.stop();
+    let log = server.log();
     assert!(log.contains("/docs") && !log.contains(signature), "{log}");
     assert_eq!(stage.run(&["logout"]).code, 0);
     assert!(!std::fs::read_to_string(&file).unwrap().contains(signature));
+    drop(server);
     stage.close();
 }
 

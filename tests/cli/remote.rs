@@ -83,7 +83,7 @@ fn every_reading_command_says_the_same_here_and_on_a_server() {
 #[test]
 fn every_changing_command_works_on_a_server_as_it_does_here() {
     let stage = furnished();
-    let server = Server::start(&stage, "api");
+    let server = Server::start(&stage, "all");
     let bearer = token(&stage, "default", "owner", "1h");
     let there = |args: &[&str]| -> Said {
         let args = [args, &["--server", &server.url, "--json", "--yes"]].concat();

@@ -1,7 +1,9 @@
 //! A real server on the stage's database, and its tokens.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -11,6 +13,7 @@ use crate::stage::{Said, Stage};
 pub struct Server {
     pub url: String,
     child: Child,
+    log: PathBuf,
 }
 
 impl Server {
@@ -19,19 +22,18 @@ impl Server {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("adsengineer"));
         command.args(["serve", "--role", role]).current_dir(stage.path("")).envs(stage.variables());
         command.env("ADSENGINEER_LISTEN", "127.0.0.1:0").env("ADSENGINEER_LOG", "debug");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Into a file: nobody reads a pipe, and a full one would hold the server up.
+        let log = stage.path("server.log");
+        let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned();
-        Self { url, child }
+        Self { url, child, log }
     }
 
-    /// Ends it and returns what it logged.
-    pub fn stop(mut self) -> String {
-        self.child.kill().unwrap();
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        log
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everyday verbs by a server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adsengineer_core::{
     destination::DestinationSpec,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{Api, Checked, Follow, LeadFilter, Repaired};
 use crate::{
     client::{Client, Request},
-    error::CliError,
+    error::{CliError, Exit},
 };
 
 /// Items that one request asks for at most.
@@ -88,9 +88,16 @@ impl Remote {
     }
 
     /// The replay until it ends, or until Ctrl-C, which leaves it running.
-    async fn followed(&self, mut status: ReplayStatus, follow: &Follow) -> Result<ReplayStatus, CliError> {
+    async fn followed(&self, mut status: ReplayStatus, patience: Duration, follow: &Follow) -> Result<ReplayStatus, CliError> {
+        let mut moved = (Instant::now(), status.replayed + status.skipped);
         while status.state == ReplayState::Running {
             follow(&status);
+            let done = status.replayed + status.skipped;
+            if done != moved.1 {
+                moved = (Instant::now(), done);
+            } else if moved.0.elapsed() > patience {
+                return Err(stalled(&status.replay_id));
+            }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = tokio::signal::ctrl_c() => return Ok(status),
@@ -100,6 +107,12 @@ impl Remote {
         follow(&status);
         Ok(status)
     }
+}
+
+/// Nobody goes on with a replay.
+fn stalled(id: &str) -> CliError {
+    let text = format!("replay {id} has begun, but nothing goes on with it; does a worker run where the server is?");
+    CliError::new(Exit::Unavailable, "REPLAY_STALLED", text).hint(format!("`adsengineer dlq stop {id}` stops it; a worker goes on with it"))
 }
 
 fn instant(ms: Option<i64>) -> Option<String> {
@@ -180,9 +193,11 @@ impl Api for Remote {
 
     async fn replay(&self, request: &ReplayRequest, follow: &Follow) -> Result<Repaired, CliError> {
         let counted = self.count_dead_letters(request).await?;
+        let between = Duration::from_millis(u64::try_from(request.every_ms).unwrap_or(0));
+        let patience = self.client.patience() + between * 2;
         let risky = if request.accept_duplicates { 0 } else { counted.needs_accept_duplicates };
         let start = Request::new(Method::POST, &["api", "v1", "dlq", "replay"]).json(&replay_body(request)).once(new_token_id());
-        let status = self.followed(self.client.call(start).await?, follow).await?;
+        let status = self.followed(self.client.call(start).await?, patience, follow).await?;
         let asked = if request.ids.is_empty() { status.matched } else { request.ids.len() as u64 };
         let matched = asked.saturating_sub(risky);
         let finished = status.state == ReplayState::Finished;
@@ -300,7 +315,7 @@ impl Remote {
         for id in &request.ids {
             match self.explain(&id.to_string()).await {
                 Ok(_) => {}
-                Err(error) if error.exit == crate::error::Exit::NotFound => missing += 1,
+                Err(error) if error.exit == Exit::NotFound => missing += 1,
                 Err(error) => return Err(error),
             }
         }
