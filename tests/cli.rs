@@ -13,10 +13,16 @@ mod letters;
 mod listing;
 #[path = "cli/login.rs"]
 mod login;
+#[path = "cli/logins.rs"]
+mod logins;
 #[path = "cli/manners.rs"]
 mod manners;
 #[path = "cli/quiet.rs"]
 mod quiet;
+#[path = "cli/remote.rs"]
+mod remote;
+#[path = "cli/served.rs"]
+mod served;
 #[path = "cli/stage.rs"]
 mod stage;
 #[path = "cli/trouble.rs"]

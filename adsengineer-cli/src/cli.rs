@@ -4,17 +4,17 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        check, completions, config, conversion, demo, destination, dlq, doctor, explain, key, man, migrate, org, reconcile, serve, status,
-        token, upload, work,
+        check, completions, config, conversion, demo, destination, dlq, doctor, explain, health, key, lead, login, man, migrate, org,
+        reconcile, rule, serve, status, token, upload, work,
     },
     output::Color,
 };
 
 const EXAMPLES: &str = "\
 Send        demo  check  upload  work
-Repair      status  dlq  explain  conversion  reconcile
-Configure   destination  org  config  key  token
-Operate     serve  migrate  doctor  completions  man
+Repair      status  dlq  explain  conversion  lead  reconcile
+Configure   destination  rule  org  config  key  token  login  logout  whoami
+Operate     serve  health  migrate  doctor  completions  man
 
 Examples:
   adsengineer demo
@@ -46,6 +46,12 @@ pub struct Global {
     /// Database, for example sqlite://deals.db
     #[arg(long, global = true, value_name = "URL")]
     pub database: Option<String>,
+    /// Server to work on, for example https://ads.example.com
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Stored login to use; `login` makes them
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -64,7 +70,7 @@ pub struct Global {
     /// Answer every question with yes
     #[arg(long, short, global = true)]
     pub yes: bool,
-    /// Longest time for one request to a platform
+    /// Longest time for one request to a platform or server
     #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = adsengineer_server::config::parse_duration)]
     pub timeout: std::time::Duration,
 }
@@ -88,10 +94,14 @@ pub enum Command {
     Explain(explain::Args),
     /// List and show conversions
     Conversion(conversion::Args),
+    /// List, show and delete leads
+    Lead(lead::Args),
     /// Compare what came in with what became of it
     Reconcile(reconcile::Args),
     /// Set up, try and manage destinations
     Destination(destination::Args),
+    /// Decide which changes of leads become conversions
+    Rule(rule::Args),
     /// List organizations
     Org(org::Args),
     /// Write or show the configuration
@@ -100,8 +110,16 @@ pub enum Command {
     Key(key::Args),
     /// Mint, check and revoke tokens for the HTTP API
     Token(token::Args),
+    /// Store a token; everyday commands then work on its server
+    Login(login::Args),
+    /// Forget a stored token; everyday commands then work on this machine again
+    Logout(login::LogoutArgs),
+    /// Show which server is in use, as whom, and until when
+    Whoami(login::WhoamiArgs),
     /// Serve the HTTP API on this machine's database
     Serve(serve::Args),
+    /// Ask a server whether it is up and well
+    Health(health::Args),
     /// Bring the database up to date
     Migrate(migrate::Args),
     /// Check this machine: configuration, database, keys, credentials

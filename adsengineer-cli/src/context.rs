@@ -34,6 +34,7 @@ use crate::{
 };
 
 mod keys;
+mod place;
 
 /// Waits against the stand-in, which answers at once.
 const SANDBOX_RETRY: Duration = Duration::from_millis(200);
@@ -42,6 +43,7 @@ const SANDBOX_CAP: Duration = Duration::from_secs(1);
 
 pub use keys::generate as generate_key;
 pub use keys::write_private;
+pub use place::{Me, Place};
 
 /// What every command needs.
 pub struct Context {
@@ -58,7 +60,7 @@ impl Context {
     pub fn new(global: Global, out: Output) -> Result<Self, CliError> {
         let environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
-        let flags = [("org", &global.org), ("database_url", &global.database)];
+        let flags = [("org", &global.org), ("database_url", &global.database), ("server", &global.server), ("profile", &global.profile)];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
         let file = global.config.clone().or_else(|| config_file().filter(|path| path.exists()));
         let (settings, warnings) = Settings::load(&Sources { flags, environment, file })?;

@@ -1,7 +1,11 @@
 //! Exit codes, and the one place where errors become them.
 
+use std::borrow::Cow;
+
 use adsengineer_core::{engine::EngineError, import::FileFault, store::StoreError};
 use adsengineer_server::config::{ConfigError, FaceError};
+
+use crate::client::{Failure, Problem};
 
 /// How the program ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +45,7 @@ pub struct CliError {
     /// How the program ends.
     pub exit: Exit,
     /// Stable code for `--json`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What happened.
     pub message: String,
     /// What to do.
@@ -50,8 +54,8 @@ pub struct CliError {
 
 impl CliError {
     /// An error with a stable code.
-    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into(), hint: None }
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { exit, code: code.into(), message: message.into(), hint: None }
     }
 
     /// The command line cannot be used.
@@ -64,6 +68,45 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+impl CliError {
+    /// What a server, or whatever answers at its address, made of a request.
+    pub fn from_server(server: &str, failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(problem) => Self::refused(server, problem),
+            Failure::NotOurs(why) => Self::new(Exit::Unavailable, "NOT_A_SERVER", format!("{server} is not an AdsEngineer server: {why}"))
+                .hint("check the address; a proxy or login page in between answers like this too"),
+            Failure::Unreachable(why) => Self::new(Exit::Unavailable, "SERVER_UNREACHABLE", format!("{server} cannot be reached: {why}"))
+                .hint("`adsengineer health` says whether a server is up; it is safe to run this again"),
+            Failure::BadToken => Self::new(Exit::Auth, "TOKEN_MALFORMED", "the token has characters that no token has")
+                .hint("`adsengineer login` stores another"),
+        }
+    }
+
+    fn refused(server: &str, problem: Problem) -> Self {
+        let Problem { status, code, mut detail, request_id, retry_after, errors } = problem;
+        let (exit, hint) = match status {
+            401 => (Exit::Auth, "`adsengineer login` stores another token"),
+            403 => (Exit::Auth, "`adsengineer whoami` shows what the token may do"),
+            404 => (Exit::NotFound, ""),
+            409 => (Exit::Conflict, ""),
+            429 => (Exit::Quota, "it is safe to run this again later"),
+            503 => (Exit::Unavailable, "it is safe to run this again"),
+            400..=499 => (Exit::Usage, ""),
+            _ => (Exit::Internal, "the server's log has more under the request id"),
+        };
+        for error in errors {
+            let field = if error.pointer.is_empty() { String::new() } else { format!("{} ", error.pointer) };
+            detail += &format!("; {field}{}: {}", error.code, error.detail);
+        }
+        if let Some(seconds) = retry_after {
+            detail += &format!("; try again after {seconds} s");
+        }
+        let request = request_id.map(|id| format!(" (request {id})")).unwrap_or_default();
+        let built = Self::new(exit, code, format!("{server}: {detail}{request}"));
+        if hint.is_empty() { built } else { built.hint(hint) }
     }
 }
 
@@ -139,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    fn parts(error: impl Into<CliError>) -> (Exit, &'static str, bool) {
+    fn parts(error: impl Into<CliError>) -> (Exit, std::borrow::Cow<'static, str>, bool) {
         let error = error.into();
         assert!(!error.message.is_empty());
         (error.exit, error.code, error.hint.is_some())
@@ -148,27 +191,27 @@ mod tests {
     #[test]
     fn every_error_of_the_database_has_an_ending_that_says_whether_to_run_again() {
         let text = || "why".to_owned();
-        assert_eq!(parts(StoreError::Busy), (Exit::Unavailable, "DATABASE_UNAVAILABLE", true));
-        assert_eq!(parts(StoreError::Unavailable(text())), (Exit::Unavailable, "DATABASE_UNAVAILABLE", true));
-        assert_eq!(parts(StoreError::DiskFull(text())), (Exit::Unavailable, "DISK_FULL", true));
-        assert_eq!(parts(StoreError::Schema(text())), (Exit::Config, "SCHEMA", true));
-        assert_eq!(parts(StoreError::Damaged(text())), (Exit::Integrity, "DATABASE_DAMAGED", true));
-        assert_eq!(parts(StoreError::NotFound(text())), (Exit::NotFound, "NOT_FOUND", false));
-        assert_eq!(parts(StoreError::Conflict(text())), (Exit::Conflict, "CONFLICT", false));
+        assert_eq!(parts(StoreError::Busy), (Exit::Unavailable, "DATABASE_UNAVAILABLE".into(), true));
+        assert_eq!(parts(StoreError::Unavailable(text())), (Exit::Unavailable, "DATABASE_UNAVAILABLE".into(), true));
+        assert_eq!(parts(StoreError::DiskFull(text())), (Exit::Unavailable, "DISK_FULL".into(), true));
+        assert_eq!(parts(StoreError::Schema(text())), (Exit::Config, "SCHEMA".into(), true));
+        assert_eq!(parts(StoreError::Damaged(text())), (Exit::Integrity, "DATABASE_DAMAGED".into(), true));
+        assert_eq!(parts(StoreError::NotFound(text())), (Exit::NotFound, "NOT_FOUND".into(), false));
+        assert_eq!(parts(StoreError::Conflict(text())), (Exit::Conflict, "CONFLICT".into(), false));
         assert!(CliError::from(StoreError::DiskFull(text())).message.contains("why"));
     }
 
     #[test]
     fn every_error_of_the_engine_has_an_ending() {
-        assert_eq!(parts(EngineError::Store(StoreError::Busy)), (Exit::Unavailable, "DATABASE_UNAVAILABLE", true));
+        assert_eq!(parts(EngineError::Store(StoreError::Busy)), (Exit::Unavailable, "DATABASE_UNAVAILABLE".into(), true));
         let forbidden = EngineError::Forbidden { needed: Role::Admin, has: Role::Viewer };
-        assert_eq!(parts(forbidden), (Exit::Auth, "FORBIDDEN", false));
+        assert_eq!(parts(forbidden), (Exit::Auth, "FORBIDDEN".into(), false));
         let none = EngineError::NoDestination { name: "shop".to_owned(), names: vec!["till".into()] };
         let none = CliError::from(none);
-        assert_eq!((none.exit, none.code), (Exit::NotFound, "NO_DESTINATION"));
+        assert_eq!((none.exit, &*none.code), (Exit::NotFound, "NO_DESTINATION"));
         assert!(none.message.contains("`shop`") && none.message.contains("till") && none.hint.unwrap().contains("destination add"));
-        assert_eq!(parts(EngineError::NotFound("x".to_owned())), (Exit::NotFound, "NOT_FOUND", false));
-        assert_eq!(parts(EngineError::Lock(std::io::Error::other("held"))), (Exit::Conflict, "LOCK", false));
+        assert_eq!(parts(EngineError::NotFound("x".to_owned())), (Exit::NotFound, "NOT_FOUND".into(), false));
+        assert_eq!(parts(EngineError::Lock(std::io::Error::other("held"))), (Exit::Conflict, "LOCK".into(), false));
     }
 
     #[test]
@@ -179,9 +222,9 @@ mod tests {
             value: "soon".to_owned(),
             expected: "a duration".to_owned(),
         };
-        assert_eq!(parts(invalid("--lease")), (Exit::Usage, "CONFIGURATION", true));
-        assert_eq!(parts(invalid("ADSENGINEER_LEASE")), (Exit::Config, "CONFIGURATION", true));
-        assert_eq!(parts(ConfigError::Twice { variable: "A".to_owned() }), (Exit::Config, "CONFIGURATION", true));
-        assert_eq!(parts(std::io::Error::other("broken pipe")), (Exit::Internal, "IO", false));
+        assert_eq!(parts(invalid("--lease")), (Exit::Usage, "CONFIGURATION".into(), true));
+        assert_eq!(parts(invalid("ADSENGINEER_LEASE")), (Exit::Config, "CONFIGURATION".into(), true));
+        assert_eq!(parts(ConfigError::Twice { variable: "A".to_owned() }), (Exit::Config, "CONFIGURATION".into(), true));
+        assert_eq!(parts(std::io::Error::other("broken pipe")), (Exit::Internal, "IO".into(), false));
     }
 }

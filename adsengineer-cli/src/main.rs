@@ -1,9 +1,12 @@
 //! `adsengineer`: the operator's command line.
 
+mod api;
 mod cli;
+mod client;
 mod commands;
 mod context;
 mod error;
+mod logins;
 mod output;
 
 use std::process::ExitCode;

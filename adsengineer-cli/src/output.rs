@@ -41,6 +41,11 @@ impl Report {
         Self { text: text.into(), json, exit: Exit::Ok }
     }
 
+    /// A report of something that went well, of a shape that says everything.
+    pub fn of(text: impl Into<String>, shape: &impl serde::Serialize) -> Self {
+        Self::ok(text, serde_json::to_value(shape).unwrap_or_default())
+    }
+
     /// Nothing more to say: everything has been printed.
     pub fn silent() -> Self {
         Self::ok("", Value::Null)

@@ -204,7 +204,7 @@ pub enum Verdict {
 
 /// One thing found out by trying a destination.
 #[cfg(feature = "engine")]
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CheckFinding {
     /// Stable code.
     pub code: String,

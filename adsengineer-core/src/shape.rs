@@ -6,10 +6,12 @@
 mod conversion;
 mod destination;
 mod lead;
+mod rule;
 
 pub use conversion::{Attempt, Conversion, Conversions, DeadLetter, DeadLetters, Delivery, Payload, ReplayStatus};
 pub use destination::{Destination, Destinations, Held, Reconciliation, Standing, Status};
 pub use lead::{FirstTouch, Lead, Leads};
+pub use rule::{Rule, Rules};
 
 use jiff::Timestamp;
 

@@ -166,12 +166,12 @@ fn a_restatement_with_another_click_id_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn an_account_has_one_form_in_json_and_one_in_text() {
+fn an_account_has_one_form_everywhere() {
     let stage = Stage::new(SandboxOptions::default());
     assert_eq!(stage.run(&["destination", "add", "shop", "--customer-id", "123-456-7890"]).code, 0);
     for verb in [&["status"][..], &["destination", "list"]] {
         let json = stage.run(&[verb, &["--json"]].concat()).json();
-        assert_eq!(json["destinations"][0]["customer_id"], "1234567890", "{verb:?}");
+        assert_eq!(json["destinations"][0]["customer_id"], "123-456-7890", "{verb:?}");
     }
     for verb in [&["destination", "show", "shop"][..], &["destination", "list"]] {
         let text = stage.run(verb).stdout;

@@ -58,6 +58,7 @@ impl Stage {
             ("HOME", home.clone()),
             ("XDG_DATA_HOME", format!("{home}/data")),
             ("XDG_CONFIG_HOME", format!("{home}/config")),
+            ("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={home}/no-bus")),
             ("ADSENGINEER_GOOGLE_DATA_MANAGER_URL", self.sandbox.url()),
             ("ADSENGINEER_GOOGLE_TOKEN_URL", self.sandbox.token_url()),
             ("ADSENGINEER_GOOGLE_CREDENTIALS_FILE", self.path("credentials.json").display().to_string()),
@@ -91,6 +92,11 @@ impl Stage {
     /// Transaction ids and values that the stand-in counted.
     pub fn counted(&self) -> Vec<(String, Option<String>)> {
         self.sandbox.accepted().into_iter().map(|c| (c.transaction_id, c.value)).collect()
+    }
+
+    /// Waits for asynchronous work.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     pub fn close(self) {

@@ -75,6 +75,8 @@ fn show(context: &Context) -> Result<Report, CliError> {
     let file = context.settings.file().map(|path| path.display().to_string());
     let row = |s: &Shown| vec![s.key.to_owned(), s.value.clone().unwrap_or_default(), s.origin.clone()];
     let mut text = table(&["setting", "value", "origin"], settings.iter().map(row));
-    text += &format!("\nfile: {}\nkey file: {}", file.as_deref().unwrap_or("none"), Context::key_file(&database).display());
-    Ok(Report::ok(text, json!({"settings": settings, "file": file})))
+    let place = context.place()?;
+    text +=
+        &format!("\nin use: {place}\nfile: {}\nkey file: {}", file.as_deref().unwrap_or("none"), Context::key_file(&database).display());
+    Ok(Report::ok(text, json!({"settings": settings, "file": file, "in_use": place})))
 }

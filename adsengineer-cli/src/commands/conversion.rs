@@ -1,11 +1,6 @@
 //! `conversion list|show`.
 
-use adsengineer_core::{
-    delivery::State,
-    id::ConversionId,
-    store::{ConversionQuery, ConversionView},
-};
-use serde_json::json;
+use adsengineer_core::{delivery::State, id::ConversionId, shape::Conversion, store::ConversionQuery};
 
 use super::views;
 use crate::{
@@ -83,42 +78,45 @@ pub fn since_ms(text: &str, now_ms: i64) -> Result<i64, CliError> {
 
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    let (engine, caller) = (context.engine()?, context.caller()?);
+    let api = context.api().await?;
     let list = match &args.verb {
-        Verb::Show { id } => {
-            let conversion = engine.explain(&caller, id).await?;
-            return Ok(Report::ok(views::story(&conversion), views::conversion_json(&conversion)));
-        }
+        Verb::Show { id } => return Ok(shown(&api.explain(id).await?)),
         Verb::List(list) => list,
     };
     let query = ConversionQuery {
         state: list.state,
-        updated_since_ms: list.since.as_deref().map(|text| since_ms(text, engine.clock().now_ms())).transpose()?,
+        updated_since_ms: list.since.as_deref().map(|text| since_ms(text, context.clock().now_ms())).transpose()?,
         order_id: list.order_id.clone(),
         descending: list.newest,
         cursor: list.cursor.clone(),
         limit: usize::try_from(list.limit).unwrap_or(usize::MAX),
     };
-    let page = engine.conversions(&caller, &query).await?;
-    let json = json!({"conversions": page.items.iter().map(views::conversion_json).collect::<Vec<_>>(), "next_cursor": page.next_cursor});
-    let mut text = if page.items.is_empty() { "no conversions".to_owned() } else { list_table(&page.items) };
-    if let Some(cursor) = &page.next_cursor {
-        text += &format!("\nmore with --cursor {cursor}");
-    }
-    Ok(Report::ok(text, json))
+    let page = api.conversions(&query).await?;
+    let text = if page.conversions.is_empty() { "no conversions".to_owned() } else { list_table(&page.conversions) };
+    Ok(Report::of(text + &more(page.next_cursor.as_deref()), &page))
 }
 
-fn list_table(conversions: &[ConversionView]) -> String {
-    let row = |c: &ConversionView| {
+/// A conversion with its story.
+pub fn shown(conversion: &Conversion) -> Report {
+    Report::of(views::story(conversion), conversion)
+}
+
+/// How to go on after a page.
+pub fn more(next_cursor: Option<&str>) -> String {
+    next_cursor.map(|cursor| format!("\nmore with --cursor {cursor}")).unwrap_or_default()
+}
+
+fn list_table(conversions: &[Conversion]) -> String {
+    let row = |c: &Conversion| {
         let states = c.deliveries.iter().map(|d| match &d.reason {
             Some(reason) => format!("{}: {} ({reason})", d.destination, d.state.as_str()),
             None => format!("{}: {}", d.destination, d.state.as_str()),
         });
         vec![
-            c.id.to_string(),
-            c.action.to_string(),
-            views::name(c),
-            views::money(c),
+            c.id.clone(),
+            c.action.clone(),
+            views::name(c.order_id.as_deref(), c.click_id.as_deref()),
+            views::money(c.value.as_deref(), c.currency.as_deref()),
             views::local(c.occurred_at),
             states.collect::<Vec<_>>().join("\n"),
         ]

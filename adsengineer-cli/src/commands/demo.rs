@@ -12,7 +12,8 @@ use adsengineer_core::{
     engine::Engine,
     import::{Context as FileContext, Options},
     org::Caller,
-    store::{DeadLetter, DeadLetterQuery, RepairAction, StoredDestination},
+    shape::DeadLetter,
+    store::{DeadLetterQuery, RepairAction, StoredDestination},
     worker::Goal,
 };
 use adsengineer_server::sandbox::{Counters, Fault, FaultPlan, Sandbox, SandboxOptions};
@@ -26,6 +27,7 @@ use super::{
     views,
 };
 use crate::{
+    api::{Api, Local},
     context::Context,
     error::{CliError, Exit},
     output::{Report, table},
@@ -116,12 +118,12 @@ async fn play(context: &Context, sandbox: &Sandbox, file: &Path, database: &Path
     out.note(&format!("{}\n", met(&sandbox.counters())));
 
     out.note("3. What could not be delivered is a dead letter with its reason: adsengineer dlq list\n");
-    let letters = stage.engine.dead_letters(&stage.caller, &DeadLetterQuery::default()).await?.items;
+    let letters = Local::new(stage.engine.clone(), stage.caller.clone()).dead_letters(&DeadLetterQuery::default()).await?.dead_letters;
     out.note(&format!("{}\n", dead(&letters)));
 
     out.note("4. The cause is put right, and the dead letters are sent again: adsengineer dlq replay --all && adsengineer work\n");
     sandbox.set_click_verdicts(false);
-    let ids = letters.iter().map(|letter| letter.delivery.id).collect();
+    let ids = letters.iter().filter_map(|letter| letter.id.parse().ok()).collect();
     stage.engine.repair(&stage.caller, ids, RepairAction::Replay { every_ms: 0 }, None).await?;
     let again = stage.work(letters.len() as u64).await?;
     out.note(&format!("{}\n", running::text(&again)));
@@ -160,12 +162,12 @@ impl Stage<'_> {
     async fn close(&self, checked: &Checked, accepted: &upload::Accepted) -> Result<Report, CliError> {
         let out = self.context.out;
         out.note("6. The sum closes: adsengineer status, adsengineer reconcile\n");
-        let standing = self.engine.status(&self.caller).await?;
-        out.note(&format!("{}\n", status::text(&standing, self.engine.clock().now_ms())));
-        let sum = self.engine.reconciliation(&self.caller).await?;
+        let api = Local::new(self.engine.clone(), self.caller.clone());
+        out.note(&format!("{}\n", status::text(&api.status().await?, self.engine.clock().now())));
+        let sum = api.reconciliation().await?;
         let counters = self.sandbox.counters();
-        let delivered = sum.states.get(&adsengineer_core::delivery::State::Delivered).copied().unwrap_or(0);
-        let proven = counters.conversions == delivered && counters.overwritten == 0 && sum.closes() && delivered == accepted.new;
+        let delivered = sum.states.get("delivered").copied().unwrap_or(0);
+        let proven = counters.conversions == delivered && counters.overwritten == 0 && sum.closes && delivered == accepted.new;
         let text = format!(
             "{}\nThe stand-in's own count: {} conversions, {} of them received more than once and counted once, none overwritten.\n\n{}\n\nInstall:  cargo install --path adsengineer-cli\nNext:     adsengineer check YOUR_FILE.csv\n          adsengineer upload YOUR_FILE.csv --to google --action ACTION_ID --customer-id 123-456-7890 --dry-run",
             reconcile::text(&sum),
@@ -175,7 +177,7 @@ impl Stage<'_> {
         );
         let json = json!({
             "rows": checked.summary.rows, "refused": checked.summary.refused, "denied": checked.summary.denied, "captured": accepted.new,
-            "delivered": delivered, "closes": sum.closes(), "proven": proven,
+            "delivered": delivered, "closes": sum.closes, "proven": proven,
             "sandbox": {"conversions": counters.conversions, "repeated": counters.repeated, "overwritten": counters.overwritten, "faults": counters.faults},
         });
         Ok(Report::ok(text, json).exit(if proven { Exit::Ok } else { Exit::Internal }))
@@ -196,10 +198,10 @@ fn met(counters: &Counters) -> String {
 fn dead(letters: &[DeadLetter]) -> String {
     let row = |l: &DeadLetter| {
         vec![
-            views::name(&l.conversion),
-            views::money(&l.conversion),
-            l.delivery.reason.as_deref().unwrap_or("").to_owned(),
-            views::next_action(&l.delivery),
+            views::name(l.payload.order_id.as_deref(), l.payload.click_id.as_deref()),
+            views::money(l.payload.value.as_deref(), l.payload.currency.as_deref()),
+            l.reason.clone().unwrap_or_default(),
+            l.next_action.clone(),
         ]
     };
     table(&["click or order", "value", "reason", "next action"], letters.iter().map(row))

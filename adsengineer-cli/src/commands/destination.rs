@@ -6,14 +6,14 @@ mod login;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use adsengineer_core::{
-    destination::{CustomerId, DestinationKind, DestinationSpec},
-    engine::Engine,
-    org::Caller,
-    store::StoredDestination,
+    delivery::State,
+    destination::{CheckFinding, CustomerId, DestinationKind, DestinationSpec},
+    shape::Destination,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
+    api::Api,
     context::Context,
     error::{CliError, Exit},
     output::{Report, table},
@@ -108,31 +108,47 @@ pub fn action(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
-    let (engine, caller) = (context.engine()?, context.caller()?);
+    let api = context.api().await?;
+    let api = api.as_ref();
     match args.verb {
-        Verb::Add(args) => add(args, context, &engine, &caller).await,
-        Verb::List => list(&engine, &caller).await,
-        Verb::Show { name } => Ok(show(&engine.destination(&caller, &name).await?)),
-        Verb::Check { name } => check(&name, &engine, &caller).await,
-        Verb::Login(args) => login::run(&args, context, &engine, &caller).await,
-        Verb::Actions { name } => Ok(actions(&engine.destination(&caller, &name).await?)),
+        Verb::Add(args) => add(args, context, api).await,
+        Verb::List => list(api).await,
+        Verb::Show { name } => Ok(show(&api.destination(&name).await?)),
+        Verb::Check { name } => check(&name, api).await,
+        Verb::Login(args) => login::run(&args, context, api).await,
+        Verb::Actions { name } => Ok(actions(&api.destination(&name).await?)),
         Verb::SetCredentials { name, file } => {
-            let destination = engine.destination(&caller, &name).await?;
+            let spec = spec(api.destination(&name).await?)?;
             let secret = credentials::obtain(context, file.as_deref())?;
-            engine.put_destination(&caller, &name, destination.spec, Some(&secret)).await?;
+            api.put_destination(&name, spec, Some(&secret)).await?;
             Ok(Report::ok(
                 format!("stored the credentials of {name}, sealed; `adsengineer destination check {name}` tries them"),
                 json!({"name": name}),
             ))
         }
-        Verb::Enable { name } => enable(&name, true, &engine, &caller).await,
-        Verb::Disable { name } => enable(&name, false, &engine, &caller).await,
-        Verb::Remove { name, force } => remove(&name, force, context, &engine, &caller).await,
+        Verb::Enable { name } => enable(&name, true, api).await,
+        Verb::Disable { name } => enable(&name, false, api).await,
+        Verb::Remove { name, force } => remove(&name, force, context, api).await,
     }
 }
 
-async fn add(args: Add, context: &Context, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let known = engine.destinations(caller).await?.into_iter().find(|d| d.name.as_ref() == args.name).map(|d| d.spec);
+/// How a destination is set up, to be changed and put back.
+fn spec(shown: Destination) -> Result<DestinationSpec, CliError> {
+    let strange = |what: &str| CliError::new(Exit::Internal, "STRANGE_DESTINATION", format!("`{}` has {what} unknown here", shown.name));
+    let id = |text: &str| text.parse::<CustomerId>().map_err(|_| strange("an account id"));
+    Ok(DestinationSpec {
+        kind: kind(&shown.kind).map_err(|_| strange("a kind"))?,
+        customer_id: id(&shown.customer_id)?,
+        login_customer_id: shown.login_customer_id.as_deref().map(id).transpose()?,
+        actions: shown.actions,
+        order_id_prefix: shown.order_id_prefix,
+        credentials_ref: None,
+        enabled: shown.enabled,
+    })
+}
+
+async fn add(args: Add, context: &Context, api: &dyn Api) -> Result<Report, CliError> {
+    let known = api.destinations().await?.destinations.into_iter().find(|d| d.name == args.name).map(spec).transpose()?;
     let configured = |key: &str| context.settings.text(key).and_then(|text| text.parse::<CustomerId>().ok());
     let customer_id = args.customer_id.or_else(|| known.as_ref().map(|k| k.customer_id)).or_else(|| configured("google_customer_id"));
     let customer_id = customer_id.ok_or_else(|| CliError::usage("nothing says which account").hint("give --customer-id 123-456-7890"))?;
@@ -153,9 +169,9 @@ async fn add(args: Add, context: &Context, engine: &Engine, caller: &Caller) -> 
         Some(file) => Some(credentials::from_file(file)?),
         None => credentials::configured(context)?,
     };
-    let stored = engine.put_destination(caller, &args.name, spec, secret.as_ref()).await?;
+    let stored = api.put_destination(&args.name, spec, secret.as_ref()).await?;
     let mut report = show(&stored);
-    if stored.credentials.is_none() {
+    if stored.credentials == "missing" {
         report.text += &format!(
             "\nno credentials yet: `adsengineer destination login {0} --client-file F` or `adsengineer destination set-credentials {0}`",
             args.name
@@ -164,107 +180,75 @@ async fn add(args: Add, context: &Context, engine: &Engine, caller: &Caller) -> 
     Ok(report)
 }
 
-async fn list(engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let all = engine.destinations(caller).await?;
-    let row = |d: &StoredDestination| {
-        let state = if d.spec.enabled { "enabled" } else { "disabled" };
-        vec![
-            d.name.to_string(),
-            d.spec.kind.to_string(),
-            d.spec.customer_id.to_string(),
-            d.spec.actions.len().to_string(),
-            state.to_owned(),
-            has(d).to_owned(),
-        ]
+async fn list(api: &dyn Api) -> Result<Report, CliError> {
+    let all = api.destinations().await?;
+    let row = |d: &Destination| {
+        let state = if d.enabled { "enabled" } else { "disabled" };
+        let texts = [&d.name, &d.kind, &d.customer_id, &d.actions.len().to_string(), state, &d.credentials];
+        texts.map(str::to_owned).to_vec()
     };
-    let text = if all.is_empty() {
+    let text = if all.destinations.is_empty() {
         "no destinations yet; `adsengineer destination add` makes one".to_owned()
     } else {
-        table(&["name", "kind", "account", "actions", "state", "credentials"], all.iter().map(row))
+        table(&["name", "kind", "account", "actions", "state", "credentials"], all.destinations.iter().map(row))
     };
-    Ok(Report::ok(text, json!({"destinations": all.iter().map(to_json).collect::<Vec<_>>()})))
+    Ok(Report::of(text, &all))
 }
 
-fn has(destination: &StoredDestination) -> &'static str {
-    if destination.credentials.is_some() {
-        "stored"
-    } else if destination.spec.credentials_ref.is_some() {
-        "configured"
-    } else {
-        "missing"
-    }
-}
-
-fn to_json(d: &StoredDestination) -> Value {
-    let mut value = serde_json::to_value(&d.spec).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("name".to_owned(), d.name.as_ref().into());
-        object.insert("id".to_owned(), d.id.to_string().into());
-        object.insert("credentials".to_owned(), has(d).into());
-        object.insert("breaker".to_owned(), d.health.breaker.as_str().into());
-        object.insert("hold".to_owned(), serde_json::to_value(&d.health.hold).unwrap_or_default());
-    }
-    value
-}
-
-fn show(d: &StoredDestination) -> Report {
-    let mut text = format!("{}: {} account {}", d.name, d.spec.kind, d.spec.customer_id);
-    text += &d.spec.login_customer_id.map(|id| format!(" through manager {id}")).unwrap_or_default();
-    text += &d.spec.order_id_prefix.as_ref().map(|prefix| format!(", order ids start with `{prefix}`")).unwrap_or_default();
-    text += &format!(
-        "\n{}, credentials {}, breaker {}",
-        if d.spec.enabled { "enabled" } else { "disabled" },
-        has(d),
-        d.health.breaker.as_str()
-    );
-    for (name, id) in &d.spec.actions {
+fn show(d: &Destination) -> Report {
+    let mut text = format!("{}: {} account {}", d.name, d.kind, d.customer_id);
+    text += &d.login_customer_id.as_ref().map(|id| format!(" through manager {id}")).unwrap_or_default();
+    text += &d.order_id_prefix.as_ref().map(|prefix| format!(", order ids start with `{prefix}`")).unwrap_or_default();
+    let enabled = if d.enabled { "enabled" } else { "disabled" };
+    text += &format!("\n{enabled}, credentials {}, breaker {}", d.credentials, d.breaker);
+    for (name, id) in &d.actions {
         text += &format!("\n  {name} = {id}");
     }
-    if let Some(hold) = &d.health.hold {
-        text += &format!("\neverything is held because {}: {}", hold.why.code, hold.why.detail);
+    if let Some(hold) = &d.hold {
+        text += &format!("\neverything is held because {}: {}", hold.reason, hold.detail);
     }
-    Report::ok(text, to_json(d))
+    Report::of(text, d)
 }
 
-async fn check(name: &str, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let (findings, released) = engine.check_destination(caller, name).await?;
-    let ok = !findings.iter().any(|f| f.blocking);
-    let row = |f: &adsengineer_core::destination::CheckFinding| {
+async fn check(name: &str, api: &dyn Api) -> Result<Report, CliError> {
+    let checked = api.check_destination(name).await?;
+    let row = |f: &CheckFinding| {
         vec![if f.blocking { "error" } else { "warning" }.to_owned(), f.code.clone(), format!("{}\n→ {}", f.reason, f.hint)]
     };
-    let mut text =
-        if findings.is_empty() { String::new() } else { table(&["", "code", "what, and what to do"], findings.iter().map(row)) + "\n" };
-    text += &if ok {
-        format!("{name} works; {released} held rows were let go")
+    let mut text = String::new();
+    if !checked.findings.is_empty() {
+        text = table(&["", "code", "what, and what to do"], checked.findings.iter().map(row)) + "\n";
+    }
+    text += &if checked.ok {
+        format!("{name} works; {} held rows were let go", checked.released)
     } else {
         format!("{name} does not work yet; nothing was let go")
     };
-    let json = json!({"ok": ok, "findings": findings, "released": released});
-    Ok(Report::ok(text, json).exit(if ok { Exit::Ok } else { Exit::Differences }))
+    Ok(Report::of(text, &checked).exit(if checked.ok { Exit::Ok } else { Exit::Differences }))
 }
 
-fn actions(d: &StoredDestination) -> Report {
+fn actions(d: &Destination) -> Report {
     let row = |(name, id): (&String, &String)| vec![name.clone(), id.clone()];
-    let mut text = table(&["action", "id"], d.spec.actions.iter().map(row));
+    let mut text = table(&["action", "id"], d.actions.iter().map(row));
     text += "\nThese are the actions set up here. Data Manager offers no list of an account's actions; Google Ads shows an action's id as `ctId` in its address.";
-    Report::ok(text, json!({"name": d.name, "actions": d.spec.actions}))
+    Report::ok(text, json!({"name": d.name, "actions": d.actions}))
 }
 
-async fn enable(name: &str, enabled: bool, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let destination = engine.destination(caller, name).await?;
-    let stored = engine.put_destination(caller, name, DestinationSpec { enabled, ..destination.spec }, None).await?;
-    Ok(show(&stored))
+async fn enable(name: &str, enabled: bool, api: &dyn Api) -> Result<Report, CliError> {
+    let known = spec(api.destination(name).await?)?;
+    Ok(show(&api.put_destination(name, DestinationSpec { enabled, ..known }, None).await?))
 }
 
-async fn remove(name: &str, force: bool, context: &Context, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let destination = engine.destination(caller, name).await?;
-    let status = engine.status(caller).await?.into_iter().find(|s| s.destination.id == destination.id);
-    let open: u64 = status.map_or(0, |s| s.states.iter().filter(|(state, _)| !state.is_final()).map(|(_, n)| n).sum());
+async fn remove(name: &str, force: bool, context: &Context, api: &dyn Api) -> Result<Report, CliError> {
+    let destination = api.destination(name).await?;
+    let status = api.status().await?.destinations.into_iter().find(|s| s.id == destination.id);
+    let is_final = |name: &str| State::ALL.iter().any(|state| state.as_str() == name && state.is_final());
+    let open: u64 = status.map_or(0, |s| s.states.iter().filter(|(state, _)| !is_final(state)).map(|(_, n)| n).sum());
     if open > 0 && !force {
         return Err(CliError::new(Exit::Conflict, "OPEN_DELIVERIES", format!("{name} has {open} open deliveries, which would be stopped"))
             .hint("`adsengineer work` finishes them, or give --force"));
     }
     context.confirm(&format!("remove {name}?"))?;
-    let stopped = engine.remove_destination(caller, name).await?;
+    let stopped = api.remove_destination(name, force).await?;
     Ok(Report::ok(format!("removed {name}; {stopped} deliveries were stopped"), json!({"name": name, "stopped": stopped})))
 }

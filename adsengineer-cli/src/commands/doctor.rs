@@ -35,7 +35,7 @@ fn bad(check: &str, error: &CliError) -> Finding {
 
 /// Runs the command.
 pub fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    let mut findings = vec![configuration(context)];
+    let mut findings = vec![configuration(context), place(context)];
     let database = context.database()?;
     findings.push(key(context, &database));
     if database.exists() {
@@ -60,6 +60,13 @@ fn configuration(context: &Context) -> Finding {
         (Some(file), _) => good("configuration", format!("read from {}", file.display())),
         (None, Some(file)) => good("configuration", format!("no file at {}; defaults and environment only", file.display())),
         (None, None) => good("configuration", "defaults and environment only"),
+    }
+}
+
+fn place(context: &Context) -> Finding {
+    match context.place() {
+        Ok(place) => good("in use", place.to_string()),
+        Err(error) => bad("in use", &error),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `explain`: what became of a conversion, and what to do next.
 
-use super::views;
+use super::conversion;
 use crate::{context::Context, error::CliError, output::Report};
 
 /// Say what became of a conversion, and what to do next.
@@ -12,6 +12,5 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    let conversion = context.engine()?.explain(&context.caller()?, &args.id).await?;
-    Ok(Report::ok(views::story(&conversion), views::conversion_json(&conversion)))
+    Ok(conversion::shown(&context.api().await?.explain(&args.id).await?))
 }

@@ -2,14 +2,15 @@
 
 use adsengineer_core::{
     delivery::State,
-    destination::google::codes,
     org::{Caller, Role},
-    store::DestinationStatus,
+    shape::{Standing, Status},
 };
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::views;
 use crate::{
+    api::{Api, Local},
     context::Context,
     error::CliError,
     output::{Report, table},
@@ -28,14 +29,16 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    let engine = context.engine()?;
+    if args.all_orgs {
+        context.only_here("status --all-orgs")?;
+    }
+    let api = if args.all_orgs { None } else { Some(context.api().await?) };
     loop {
-        let orgs = if args.all_orgs { engine.store().organizations().await? } else { vec![context.org()?] };
-        let mut all = Vec::new();
-        for org in orgs {
-            all.extend(engine.status(&Caller::trusted(org, Role::Owner)).await?);
-        }
-        let report = Report::ok(text(&all, engine.clock().now_ms()), json!({"destinations": all.iter().map(to_json).collect::<Vec<_>>()}));
+        let status = match &api {
+            Some(api) => api.status().await?,
+            None => of_all(context).await?,
+        };
+        let report = Report::of(text(&status, context.clock().now()), &status);
         if !args.watch {
             return Ok(report);
         }
@@ -47,44 +50,38 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     }
 }
 
-fn to_json(status: &DestinationStatus) -> Value {
-    let d = &status.destination;
-    let states: serde_json::Map<_, _> =
-        State::ALL.iter().map(|state| (state.as_str().to_owned(), status.states.get(state).copied().unwrap_or(0).into())).collect();
-    let time = |ms: Option<i64>| ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let held: Vec<_> = status
-        .held
-        .iter()
-        .map(|h| json!({"reason": h.why.code, "detail": h.why.detail, "count": h.count, "since": time(Some(h.since_ms)), "next_action": codes::next_action(&h.why.code)}))
-        .collect();
-    json!({
-        "org_id": d.org, "name": d.name, "id": d.id, "kind": d.spec.kind, "customer_id": d.spec.customer_id, "enabled": d.spec.enabled,
-        "states": states, "held": held, "breaker": d.health.breaker.as_str(), "paused_until": time(d.health.paused_until_ms),
-        "hold": d.health.hold, "credentials": credentials(status),
-        "next_due_at": time(status.next_due_ms), "next_verdict_at": time(status.next_poll_ms),
-        "oldest_due_seconds": status.oldest_due_ms.map(|ms| ms / 1000), "value_at_risk": status.value_at_risk,
-    })
-}
-
-fn credentials(status: &DestinationStatus) -> &'static str {
-    let d = &status.destination;
-    match &d.health.hold {
-        Some(hold) if hold.scope == adsengineer_core::outcome::HoldScope::Credentials => "refused",
-        _ if d.credentials.is_some() => "stored",
-        _ if d.spec.credentials_ref.is_some() => "configured",
-        _ => "missing",
+/// Of every organization in this machine's database.
+async fn of_all(context: &Context) -> Result<Status, CliError> {
+    let engine = context.engine()?;
+    let mut all = Status { destinations: Vec::new(), leads: adsengineer_core::store::LeadCounts::default() };
+    for org in engine.store().organizations().await? {
+        let one = Local::new(engine.clone(), Caller::trusted(org, Role::Owner)).status().await?;
+        all.destinations.extend(one.destinations);
+        all.leads.stored += one.leads.stored;
+        all.leads.updated += one.leads.updated;
+        all.leads.denied += one.leads.denied;
     }
+    Ok(all)
 }
 
-/// Where destinations stand, for people.
-pub fn text(all: &[DestinationStatus], now_ms: i64) -> String {
+/// Where everything stands, for people.
+pub fn text(status: &Status, now: Timestamp) -> String {
+    let leads = status.leads;
+    let mut text = destinations(&status.destinations, now);
+    if leads.stored + leads.updated + leads.denied > 0 {
+        text += &format!("\nleads: {} stored, {} updated, {} denied for want of consent", leads.stored, leads.updated, leads.denied);
+    }
+    text
+}
+
+fn destinations(all: &[Standing], now: Timestamp) -> String {
     if all.is_empty() {
         return "no destinations yet; `adsengineer upload FILE --to google …` or `adsengineer destination add` makes one".to_owned();
     }
-    let row = |s: &DestinationStatus| {
-        let n = |states: &[State]| states.iter().filter_map(|state| s.states.get(state)).sum::<u64>().to_string();
+    let row = |s: &Standing| {
+        let n = |states: &[State]| states.iter().filter_map(|state| s.states.get(state.as_str())).sum::<u64>().to_string();
         vec![
-            s.destination.name.to_string(),
+            s.name.clone(),
             n(&[State::Queued, State::InFlight, State::Retrying]),
             n(&[State::Held]),
             n(&[State::AwaitingConfirmation]),
@@ -102,32 +99,26 @@ pub fn text(all: &[DestinationStatus], now_ms: i64) -> String {
         for held in &s.held {
             text += &format!(
                 "\n{}: {} held since {} because {}: {}\n  → {}",
-                s.destination.name,
+                s.name,
                 held.count,
-                views::local_ms(held.since_ms),
-                held.why.code,
-                held.why.detail,
-                codes::next_action(&held.why.code)
+                views::local(held.since),
+                held.reason,
+                held.detail,
+                held.next_action
             );
         }
-        let health = &s.destination.health;
-        if health.breaker.as_str() != "closed" {
-            text += &format!(
-                "\n{}: the breaker is {}; the platform failed several times in a row",
-                s.destination.name,
-                health.breaker.as_str()
-            );
+        if s.breaker != "closed" {
+            text += &format!("\n{}: the breaker is {}; the platform failed several times in a row", s.name, s.breaker);
         }
         for (what, at) in [
-            ("next attempt", s.next_due_ms),
-            ("next question for a verdict", s.next_poll_ms),
-            ("paused until", health.paused_until_ms.filter(|until| *until > now_ms)),
+            ("next attempt", s.next_due_at),
+            ("next question for a verdict", s.next_verdict_at),
+            ("paused until", s.paused_until.filter(|until| *until > now)),
         ] {
-            text += &at.map(|at| format!("\n{}: {what} {}", s.destination.name, views::local_ms(at))).unwrap_or_default();
+            text += &at.map(|at| format!("\n{}: {what} {}", s.name, views::local(at))).unwrap_or_default();
         }
-        if s.states.get(&State::Dead).is_some_and(|n| *n > 0) {
-            text +=
-                &format!("\n{}: `adsengineer dlq list --destination {}` shows the dead letters", s.destination.name, s.destination.name);
+        if s.states.get(State::Dead.as_str()).is_some_and(|n| *n > 0) {
+            text += &format!("\n{}: `adsengineer dlq list --destination {}` shows the dead letters", s.name, s.name);
         }
     }
     text

@@ -94,6 +94,7 @@ const SANDBOX_WAIT: Duration = Duration::from_secs(30);
 
 /// Runs the command. Nothing is opened or made before the whole file has been read.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
+    context.only_here("upload")?;
     let file = inspect(args, context)?;
     if let Some(fault) = &file.checked.fault {
         let text = format!("{}{}: the file cannot be used as it is; nothing was sent", file.checked.text(), fault.code);

@@ -1,12 +1,7 @@
-//! How conversions, deliveries and dead letters look on the screen and in JSON.
+//! How conversions, deliveries and dead letters look on the screen.
 
-use adsengineer_core::{
-    delivery::State,
-    destination::google::codes,
-    store::{ConversionView, DeadLetter, DeliveryView},
-};
+use adsengineer_core::shape::Conversion;
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::{Value, json};
 
 /// An instant in the machine's zone, with its offset.
 pub fn local(at: Timestamp) -> String {
@@ -18,69 +13,24 @@ pub fn local_ms(ms: i64) -> String {
     Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), local)
 }
 
-/// What a human should do about a delivery.
-pub fn next_action(delivery: &DeliveryView) -> String {
-    let by_code = || delivery.reason.as_deref().map_or("", codes::next_action).to_owned();
-    match delivery.state {
-        State::Queued | State::Retrying | State::InFlight => "nothing; `adsengineer work` sends it when it is due".to_owned(),
-        State::AwaitingConfirmation => "nothing; `adsengineer work` asks for the verdict when it is due".to_owned(),
-        State::Held => format!("{}; then `adsengineer work`", by_code()),
-        State::Dead => format!("{}; then `adsengineer dlq replay {}`", by_code(), delivery.id),
-        State::Delivered | State::DeliveredUnverified | State::Suppressed | State::Superseded | State::Discarded => "nothing".to_owned(),
-    }
-}
-
-/// A delivery as JSON.
-pub fn delivery_json(delivery: &DeliveryView) -> Value {
-    let mut value = serde_json::to_value(delivery).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("next_action".to_owned(), next_action(delivery).into());
-    }
-    value
-}
-
-/// A conversion as JSON.
-pub fn conversion_json(conversion: &ConversionView) -> Value {
-    let mut value = serde_json::to_value(conversion).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("deliveries".to_owned(), conversion.deliveries.iter().map(delivery_json).collect());
-    }
-    value
-}
-
-/// A dead letter as JSON; personal data is not in it.
-pub fn dead_letter_json(letter: &DeadLetter, org: &str) -> Value {
-    let (c, d) = (&letter.conversion, &letter.delivery);
-    let attempts: Vec<_> = d.history.iter().map(|a| json!({"at": a.at, "error": a.error, "detail": a.detail})).collect();
-    json!({
-        "id": d.id, "kind": "delivery", "conversion_id": c.id, "org_id": org, "destination": d.destination,
-        "reason": d.reason, "detail": d.detail, "attempts": attempts,
-        "first_failed_at": letter.first_failed_at, "died_at": letter.died_at,
-        "next_action": next_action(d), "may_duplicate": letter.may_duplicate,
-        "payload": {"action": c.action, "occurred_at": c.occurred_at, "value": c.value, "currency": c.currency,
-            "order_id": c.order_id, "click_id": c.click_id, "click_id_kind": c.click_id_kind,
-            "transaction_id": d.transaction_id, "has_identifiers": c.has_identifiers},
-    })
-}
-
-/// The value with its currency, for tables.
-pub fn money(conversion: &ConversionView) -> String {
-    match (&conversion.value, &conversion.currency) {
+/// A value with its currency, for tables.
+pub fn money(value: Option<&str>, currency: Option<&str>) -> String {
+    match (value, currency) {
         (Some(value), Some(currency)) => format!("{value} {currency}"),
         _ => "default".to_owned(),
     }
 }
 
 /// What a conversion is called in tables: its order id, else its click id.
-pub fn name(conversion: &ConversionView) -> String {
-    conversion.order_id.clone().or_else(|| conversion.click_id.clone()).unwrap_or_else(|| "identifiers".to_owned())
+pub fn name(order_id: Option<&str>, click_id: Option<&str>) -> String {
+    order_id.or(click_id).unwrap_or("identifiers").to_owned()
 }
 
 /// The whole story of a conversion, for people.
-pub fn story(c: &ConversionView) -> String {
-    let mut text = format!("{}  {}  {}  {}\n", c.id, c.action, money(c), local(c.occurred_at));
+pub fn story(c: &Conversion) -> String {
+    let mut text = format!("{}  {}  {}  {}\n", c.id, c.action, money(c.value.as_deref(), c.currency.as_deref()), local(c.occurred_at));
     text += &format!("  captured {}, revision {}", local(c.captured_at), c.revision);
-    for (what, value) in [("order id", c.order_id.as_deref()), (c.click_id_kind.unwrap_or("click id"), c.click_id.as_deref())] {
+    for (what, value) in [("order id", c.order_id.as_deref()), (c.click_id_kind.as_deref().unwrap_or("click id"), c.click_id.as_deref())] {
         if let Some(value) = value {
             text += &format!(", {what} {value}");
         }
@@ -100,7 +50,7 @@ pub fn story(c: &ConversionView) -> String {
         for attempt in &d.history {
             text += &format!("\n    {}  {}: {}", local(attempt.at), attempt.error, attempt.detail);
         }
-        text += &format!("\n    next: {}\n", next_action(d));
+        text += &format!("\n    next: {}\n", d.next_action);
     }
     text
 }

@@ -4,8 +4,6 @@ use std::{path::PathBuf, time::Duration};
 
 use adsengineer_core::{
     destination::oauth::login::{AUTHORIZATION_URL, ClientSecrets, Login, LoginError},
-    engine::Engine,
-    org::Caller,
     secret::Secret,
 };
 use serde_json::json;
@@ -16,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    api::Api,
     context::Context,
     error::{CliError, Exit},
     output::Report,
@@ -46,8 +45,8 @@ fn failed(error: &LoginError) -> CliError {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Caller) -> Result<Report, CliError> {
-    let destination = engine.destination(caller, &args.name).await?;
+pub async fn run(args: &Args, context: &Context, api: &dyn Api) -> Result<Report, CliError> {
+    let spec = super::spec(api.destination(&args.name).await?)?;
     let unreadable =
         |e: std::io::Error| CliError::new(Exit::Config, "CLIENT_FILE", format!("{} cannot be read: {e}", args.client_file.display()));
     let client = ClientSecrets::from_json(&std::fs::read_to_string(&args.client_file).map_err(unreadable)?);
@@ -63,8 +62,8 @@ pub async fn run(args: &Args, context: &Context, engine: &Engine, caller: &Calle
     let code = code
         .map_err(|_| CliError::new(Exit::Auth, "LOGIN", "nobody came back from the browser within five minutes").hint("run it again"))??;
     let settings = context.google()?;
-    let signed_in = login.exchange(&code, &settings.token_url, settings.timeout, engine.clock().as_ref()).await.map_err(|e| failed(&e))?;
-    engine.put_destination(caller, &args.name, destination.spec, Some(&signed_in.credentials.to_json())).await?;
+    let signed_in = login.exchange(&code, &settings.token_url, settings.timeout, context.clock().as_ref()).await.map_err(|e| failed(&e))?;
+    api.put_destination(&args.name, spec, Some(&signed_in.credentials.to_json())).await?;
     let mut text = format!("signed in; the grant of {} is stored, sealed", args.name);
     if let Some(expires_in) = signed_in.expires_in {
         let days = expires_in.as_secs().div_ceil(86_400);

@@ -1,0 +1,57 @@
+//! A real server on the stage's database, and its tokens.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use crate::stage::{Said, Stage};
+
+/// A running `adsengineer serve`; killed when dropped.
+pub struct Server {
+    pub url: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Serves the stage's database on a free port.
+    pub fn start(stage: &Stage, role: &str) -> Self {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("adsengineer"));
+        command.args(["serve", "--role", role]).current_dir(stage.path("")).envs(stage.variables());
+        command.env("ADSENGINEER_LISTEN", "127.0.0.1:0").env("ADSENGINEER_LOG", "debug");
+        // Into a file: nobody reads a pipe, and a full one would hold the server up.
+        let log = stage.path("server.log");
+        let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned();
+        Self { url, child, log }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+/// A token of the stage's own secret.
+pub fn token(stage: &Stage, org: &str, role: &str, ttl: &str) -> String {
+    let said = stage.run(&["token", "mint", "--sub", "me", "--org", org, "--role", role, "--ttl", ttl]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    said.stdout.trim().to_owned()
+}
+
+/// `login` with the token on standard input.
+pub fn login(stage: &Stage, token: &str, more: &[&str]) -> Said {
+    stage.command().arg("login").args(more).write_stdin(format!("{token}\n")).output().unwrap().into()
+}
