@@ -60,6 +60,11 @@ impl Remote {
         Self { client }
     }
 
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &[&str]) -> Result<T, CliError> {
         self.client.call(Request::get(&[&["api", "v1"], path].concat())).await
     }
