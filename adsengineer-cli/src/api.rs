@@ -36,11 +36,11 @@ pub trait Api: Send + Sync {
     /// How many dead letters match.
     async fn count_dead_letters(&self, request: &ReplayRequest) -> Result<Matched, CliError>;
     /// Sends dead letters again; a server goes on by itself, which `follow` is told.
-    async fn replay(&self, request: &ReplayRequest, follow: &Follow) -> Result<Repaired, CliError>;
+    async fn replay(&self, request: &ReplayRequest, follow: &Follow) -> Result<Mended, CliError>;
     /// Stops a replay.
     async fn stop_replay(&self, id: &str) -> Result<ReplayStatus, CliError>;
     /// Gives dead letters up.
-    async fn discard(&self, request: &ReplayRequest) -> Result<Repaired, CliError>;
+    async fn discard(&self, request: &ReplayRequest) -> Result<Mended, CliError>;
     /// Where everything stands.
     async fn status(&self) -> Result<Status, CliError>;
     /// The sum.
@@ -96,7 +96,7 @@ pub struct LeadFilter {
 
 /// What became of dead letters that were sent again or given up.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Repaired {
+pub struct Mended {
     /// Those that were asked for, without those that may count twice.
     pub matched: u64,
     /// Done.

@@ -148,3 +148,38 @@ fn leads_that_a_server_took_in_are_shown_counted_and_deleted() {
     drop(server);
     stage.close();
 }
+
+#[test]
+fn a_file_given_to_a_server_is_delivered_once_and_its_bad_rows_are_named() {
+    let stage = Stage::new(SandboxOptions::default());
+    let account = ["--customer-id", "123-456-7890", "--action", "Sale=987654321"];
+    assert_eq!(stage.run(&[&["destination", "add", "shop"][..], &account].concat()).code, 0);
+    assert_eq!(stage.run(&["destination", "set-credentials", "shop", "--file", "credentials.json"]).code, 0);
+    let server = Server::start(&stage, "all");
+    assert_eq!(login(&stage, &token(&stage, "default", "member", "1h"), &["--server", &server.url]).code, 0);
+    let text = click_file(&[("A-1", "Cj0_one", "1.50"), ("A-2", "Cj0_two", "2"), ("A-3", "Cj0_three", "x"), ("A-4", "Cj0_four", "4")]);
+    let email = text.replace("Order ID,", "Order ID,Email,").replace(",A-1,", ",A-1,ada@example.com,").replace(",A-2,", ",A-2,,");
+    let email = email.replace(",A-3,", ",A-3,,").replace(",A-4,", ",A-4,,").replace("four,Sale", "four,Visit");
+    stage.file("deals.csv", &email);
+    let upload = |more: &[&str]| stage.run(&[&["upload", "deals.csv", "--to", "shop", "--json"], more].concat());
+    let said = upload(&["--wait=30s", "--rejects", "bad.csv"]);
+    let json = said.json();
+    assert_eq!((said.code, &json["captured"]["new"], &json["open"]), (3, &2.into(), &0.into()), "{}{}", said.stdout, said.stderr);
+    let codes: Vec<_> = json["findings"].as_array().unwrap().iter().map(|f| (f["row"].clone(), f["code"].clone())).collect();
+    assert!(codes.contains(&(5.into(), "UNKNOWN_ACTION".into())) && codes.iter().any(|(row, _)| *row == 4), "{codes:?}");
+    assert_eq!(std::fs::read_to_string(stage.path("bad.csv")).unwrap().lines().count(), 3);
+    assert_eq!(stage.counted(), [("A-1".into(), Some("1.5".into())), ("A-2".into(), Some("2".into()))]);
+    let again = upload(&[]).json();
+    assert_eq!((&again["captured"]["new"], &again["captured"]["known"]), (&0.into(), &2.into()));
+    stage.file("deals.csv", &email.replace("1.50", "9"));
+    let different = upload(&[]).json();
+    assert_eq!(different["findings"].as_array().unwrap().iter().filter(|f| f["code"] == "ALREADY_CAPTURED_DIFFERENT").count(), 1);
+    for flags in [&["--restate"][..], &["--dry-run"], &["--customer-id", "1234567890"], &["--default-consent", "granted"]] {
+        let refused = upload(flags);
+        assert!(refused.code == 2 && refused.stderr.contains(flags[0]), "{flags:?}: {}", refused.stderr);
+    }
+    assert_eq!(stage.run(&["upload", "deals.csv", "--to", "nowhere"]).code, 6);
+    assert_eq!(stage.run(&["reconcile", "--json"]).json()["closes"], true);
+    drop(server);
+    stage.close();
+}

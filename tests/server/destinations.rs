@@ -26,7 +26,7 @@ async fn a_destination_is_made_replaced_shown_and_listed_without_its_credentials
     assert_eq!(put(&stage, SHOP, &other).await.ok(200)["id"], made["id"]);
     let shown = stage.get(SHOP).await;
     let destination = shown.ok(200);
-    assert_eq!((&destination["customer_id"], &destination["order_id_prefix"]), (&json!("1234567890"), &json!("web-")));
+    assert_eq!((&destination["customer_id"], &destination["order_id_prefix"]), (&json!("123-456-7890"), &json!("web-")));
     assert_eq!((&destination["credentials"], &destination["actions"]), (&json!("stored"), &json!({"Sale": "987654321"})));
     stage.post("/api/v1/conversions", &sale("Cj0KCQ-1")).await.ok(202);
     for path in ["/api/v1/destinations", SHOP, "/api/v1/status", "/api/v1/conversions", "/openapi.json"] {

@@ -16,7 +16,7 @@ use adsengineer_core::{
 };
 use async_trait::async_trait;
 
-use super::{Api, Checked, Follow, LeadFilter, Repaired};
+use super::{Api, Checked, Follow, LeadFilter, Mended};
 use crate::error::{CliError, Exit};
 
 /// Dead letters repaired in one transaction.
@@ -56,9 +56,9 @@ impl Local {
         }
     }
 
-    async fn repair(&self, request: &ReplayRequest, action: RepairAction) -> Result<Repaired, CliError> {
+    async fn repair(&self, request: &ReplayRequest, action: RepairAction) -> Result<Mended, CliError> {
         let (ids, risky) = self.choose(request).await?;
-        let mut done = Repaired { matched: ids.len() as u64, needs_accept_duplicates: risky, ..Repaired::default() };
+        let mut done = Mended { matched: ids.len() as u64, needs_accept_duplicates: risky, ..Mended::default() };
         for chunk in ids.chunks(STEP) {
             for result in self.engine.repair(&self.caller, chunk.to_vec(), action, request.note.clone()).await? {
                 match result {
@@ -95,7 +95,7 @@ impl Api for Local {
         Ok(self.engine.count_dead_letters(&self.caller, request).await?)
     }
 
-    async fn replay(&self, request: &ReplayRequest, _: &Follow) -> Result<Repaired, CliError> {
+    async fn replay(&self, request: &ReplayRequest, _: &Follow) -> Result<Mended, CliError> {
         self.repair(request, RepairAction::Replay { every_ms: request.every_ms }).await
     }
 
@@ -104,7 +104,7 @@ impl Api for Local {
         Ok(ReplayStatus::from(&self.engine.stop_replay(&self.caller, parsed).await?))
     }
 
-    async fn discard(&self, request: &ReplayRequest) -> Result<Repaired, CliError> {
+    async fn discard(&self, request: &ReplayRequest) -> Result<Mended, CliError> {
         self.repair(&ReplayRequest { accept_duplicates: true, ..request.clone() }, RepairAction::Discard).await
     }
 

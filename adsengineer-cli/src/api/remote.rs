@@ -18,7 +18,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Checked, Follow, LeadFilter, Repaired};
+use super::{Api, Checked, Follow, LeadFilter, Mended};
 use crate::{
     client::{Client, Request},
     error::{CliError, Exit},
@@ -58,6 +58,11 @@ impl Remote {
     /// The server that `client` asks.
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &[&str]) -> Result<T, CliError> {
@@ -191,7 +196,7 @@ impl Api for Remote {
         Ok(Matched { matched, needs_accept_duplicates })
     }
 
-    async fn replay(&self, request: &ReplayRequest, follow: &Follow) -> Result<Repaired, CliError> {
+    async fn replay(&self, request: &ReplayRequest, follow: &Follow) -> Result<Mended, CliError> {
         let counted = self.count_dead_letters(request).await?;
         let between = Duration::from_millis(u64::try_from(request.every_ms).unwrap_or(0));
         let patience = self.client.patience() + between * 2;
@@ -203,7 +208,7 @@ impl Api for Remote {
         let finished = status.state == ReplayState::Finished;
         let left = if finished { matched.saturating_sub(status.replayed) } else { 0 };
         let not_found = if left == 0 { 0 } else { self.missing(request).await? };
-        Ok(Repaired {
+        Ok(Mended {
             matched,
             repaired: status.replayed,
             not_dead: left.saturating_sub(not_found),
@@ -217,14 +222,14 @@ impl Api for Remote {
         self.client.call(Request::new(Method::DELETE, &["api", "v1", "dlq", "replays", id])).await
     }
 
-    async fn discard(&self, request: &ReplayRequest) -> Result<Repaired, CliError> {
+    async fn discard(&self, request: &ReplayRequest) -> Result<Mended, CliError> {
         let body = choice(request);
         let Discarded { matched, discarded } =
             self.client.call(Request::new(Method::POST, &["api", "v1", "dlq", "discard"]).json(&body)).await?;
         let matched = if request.ids.is_empty() { matched } else { request.ids.len() as u64 };
         let left = matched.saturating_sub(discarded);
         let not_found = if left == 0 { 0 } else { self.missing(request).await? };
-        Ok(Repaired { matched, repaired: discarded, not_dead: left.saturating_sub(not_found), not_found, ..Repaired::default() })
+        Ok(Mended { matched, repaired: discarded, not_dead: left.saturating_sub(not_found), not_found, ..Mended::default() })
     }
 
     async fn status(&self) -> Result<Status, CliError> {

@@ -133,7 +133,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report, CliError> {
 }
 
 /// How a destination is set up, to be changed and put back.
-fn spec(shown: Destination) -> Result<DestinationSpec, CliError> {
+pub fn spec(shown: Destination) -> Result<DestinationSpec, CliError> {
     let strange = |what: &str| CliError::new(Exit::Internal, "STRANGE_DESTINATION", format!("`{}` has {what} unknown here", shown.name));
     let id = |text: &str| text.parse::<CustomerId>().map_err(|_| strange("an account id"));
     Ok(DestinationSpec {

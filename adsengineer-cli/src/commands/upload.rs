@@ -1,6 +1,7 @@
 //! `upload`: a conversion file goes in, every row is delivered once or explained.
 
 mod dry_run;
+mod remote;
 mod rows;
 mod target;
 
@@ -94,11 +95,20 @@ const SANDBOX_WAIT: Duration = Duration::from_secs(30);
 
 /// Runs the command. Nothing is opened or made before the whole file has been read.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    context.only_here("upload")?;
+    if args.sandbox {
+        context.only_here("upload --sandbox")?;
+    }
+    let server = if args.sandbox { None } else { context.remote().await? };
+    if server.is_some() {
+        remote::usable(args)?;
+    }
     let file = inspect(args, context)?;
     if let Some(fault) = &file.checked.fault {
         let text = format!("{}{}: the file cannot be used as it is; nothing was sent", file.checked.text(), fault.code);
         return Ok(Report::ok(text, summary_json(&file.checked, None)).exit(Exit::Usage));
+    }
+    if let Some(client) = server {
+        return remote::deliver(args, context, &file, client).await;
     }
     if args.sandbox {
         return sandboxed(args, context, &file).await;

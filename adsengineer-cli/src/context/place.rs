@@ -106,14 +106,18 @@ impl Context {
 
     /// Everyday verbs, wherever they are done.
     pub async fn api(&self) -> Result<Box<dyn Api>, CliError> {
-        match self.place()? {
-            Place::Here => Ok(Box::new(Local::new(self.engine()?, self.caller()?))),
-            Place::Server { server, profile, .. } => {
-                let client = self.client(&server, profile.as_deref())?;
-                self.same_org(&client).await?;
-                Ok(Box::new(Remote::new(client)))
-            }
+        match self.remote().await? {
+            Some(client) => Ok(Box::new(Remote::new(client))),
+            None => Ok(Box::new(Local::new(self.engine()?, self.caller()?))),
         }
+    }
+
+    /// The server in use, if one is.
+    pub async fn remote(&self) -> Result<Option<Client>, CliError> {
+        let Place::Server { server, profile, .. } = self.place()? else { return Ok(None) };
+        let client = self.client(&server, profile.as_deref())?;
+        self.same_org(&client).await?;
+        Ok(Some(client))
     }
 
     /// A connection to `server` with the configured token, else that of the stored login.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::time;
 use crate::{
     delivery::State,
-    destination::{CustomerId, google::codes},
+    destination::google::codes,
     outcome::HoldScope,
     store::{self, DestinationStatus, HeldCount, Hold, StoredDestination},
 };
@@ -23,7 +23,7 @@ pub struct Destination {
     pub id: String,
     /// Platform and interface: `google`.
     pub kind: String,
-    /// The account that owns the conversion actions: ten digits.
+    /// The account that owns the conversion actions, such as 123-456-7890.
     pub customer_id: String,
     /// The manager account through which the credentials reach it.
     pub login_customer_id: Option<String>,
@@ -80,7 +80,7 @@ pub struct Standing {
     pub id: String,
     /// Platform and interface.
     pub kind: String,
-    /// The account: ten digits.
+    /// The account, such as 123-456-7890.
     pub customer_id: String,
     /// Whether anything is sent to it.
     pub enabled: bool,
@@ -175,8 +175,8 @@ impl From<&StoredDestination> for Destination {
             name: d.name.to_string(),
             id: d.id.to_string(),
             kind: d.spec.kind.to_string(),
-            customer_id: d.spec.customer_id.digits(),
-            login_customer_id: d.spec.login_customer_id.map(CustomerId::digits),
+            customer_id: d.spec.customer_id.to_string(),
+            login_customer_id: d.spec.login_customer_id.map(|id| id.to_string()),
             actions: d.spec.actions.clone(),
             order_id_prefix: d.spec.order_id_prefix.clone(),
             enabled: d.spec.enabled,
@@ -196,7 +196,7 @@ impl From<&DestinationStatus> for Standing {
             name: d.name.to_string(),
             id: d.id.to_string(),
             kind: d.spec.kind.to_string(),
-            customer_id: d.spec.customer_id.digits(),
+            customer_id: d.spec.customer_id.to_string(),
             enabled: d.spec.enabled,
             states: states.collect(),
             held: s.held.iter().map(Held::from).collect(),

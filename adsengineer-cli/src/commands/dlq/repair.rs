@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Filter, only_deliveries, query};
 use crate::{
-    api::{Api, Repaired},
+    api::{Api, Mended},
     context::Context,
     error::{CliError, Exit},
     output::Report,
@@ -123,13 +123,13 @@ async fn first(choice: &Choice, verb: &str, request: &ReplayRequest, context: &C
         return Ok(Some(Report::ok(format!("would {verb} {matched} dead letters{}", left_out(risky)), json)));
     }
     if matched == 0 {
-        return Ok(Some(report(&Repaired { needs_accept_duplicates: risky, ..Repaired::default() }, "to do")));
+        return Ok(Some(report(&Mended { needs_accept_duplicates: risky, ..Mended::default() }, "to do")));
     }
     context.confirm(&format!("{verb} {matched} dead letters?"))?;
     Ok(None)
 }
 
-fn report(done: &Repaired, what: &str) -> Report {
+fn report(done: &Mended, what: &str) -> Report {
     let mut text = format!("{} dead letters {what}{}", done.repaired, left_out(done.needs_accept_duplicates));
     if done.not_dead > 0 {
         text += &format!("\n{} are not dead (any more)", done.not_dead);

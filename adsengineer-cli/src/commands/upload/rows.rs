@@ -76,17 +76,21 @@ impl Accepted {
 }
 
 /// A row that waits for its batch, and what is needed to refuse it after all.
-struct Waiting {
-    row: u64,
+pub struct Waiting {
+    /// Its number in the file.
+    pub row: u64,
     cells: Vec<Box<str>>,
 }
 
 /// Rows on their way into the store.
 #[derive(Default)]
-struct Open {
-    incoming: Vec<Incoming>,
-    waiting: Vec<Waiting>,
-    rows: u64,
+pub struct Open {
+    /// What is to be captured.
+    pub incoming: Vec<Incoming>,
+    /// The rows of it, in the same order.
+    pub waiting: Vec<Waiting>,
+    /// Rows read, whatever became of them.
+    pub rows: u64,
     refused: u64,
     denied: u64,
 }
@@ -127,7 +131,7 @@ pub async fn accept(
 }
 
 /// Reads rows until a batch is full; `false` at the end of the file.
-fn fill<R: std::io::Read>(
+pub fn fill<R: std::io::Read>(
     reader: &mut Reader<R>,
     job: &Job<'_>,
     target: &mut Target,
@@ -241,7 +245,8 @@ async fn flush(
     Ok(())
 }
 
-fn refuse(
+/// Refuses a row that was read without fault.
+pub fn refuse(
     waiting: &Waiting,
     code: Code,
     reason: &str,
