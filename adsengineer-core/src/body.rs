@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-pub(crate) use fields::Fields;
+pub(crate) use fields::{Fields, amount, rfc3339};
 pub(crate) use shape::Shape;
 pub(crate) use text::Text;
 

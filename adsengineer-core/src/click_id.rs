@@ -7,8 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Our own limit: ids in the wild have 26 to about 120 bytes, and no maximum is published.
-pub const MAX_BYTES: usize = 1024;
+/// Our own limit, in characters: ids in the wild have 26 to about 120 bytes, and no maximum is published.
+pub const MAX_CHARS: usize = 1024;
 
 /// Which parameter carried the click id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -47,8 +47,8 @@ pub enum InvalidClickId {
     /// Nothing there.
     #[error("the click id is empty")]
     Empty,
-    /// Longer than [`MAX_BYTES`].
-    #[error("the click id has {0} bytes, more than {MAX_BYTES}")]
+    /// Longer than [`MAX_CHARS`].
+    #[error("the click id has {0} characters, more than {MAX_CHARS}")]
     TooLong(usize),
     /// White space, a control character, or one of `< > " '`.
     #[error("the click id contains {0:?}, which no click id has")]
@@ -60,8 +60,8 @@ pub fn check(text: &str) -> Result<bool, InvalidClickId> {
     if text.is_empty() {
         return Err(InvalidClickId::Empty);
     }
-    if text.len() > MAX_BYTES {
-        return Err(InvalidClickId::TooLong(text.len()));
+    if text.len() > MAX_CHARS && text.chars().count() > MAX_CHARS {
+        return Err(InvalidClickId::TooLong(text.chars().count()));
     }
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         return Ok(false);

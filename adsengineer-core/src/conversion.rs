@@ -57,8 +57,8 @@ pub enum InvalidOrderId {
     /// Nothing there.
     #[error("the order id is empty")]
     Empty,
-    /// More than [`OrderId::MAX_BYTES`].
-    #[error("the order id has {0} bytes, more than 256")]
+    /// More than [`OrderId::MAX_CHARS`].
+    #[error("the order id has {0} characters, more than 256")]
     TooLong(usize),
     /// A control character.
     #[error("the order id contains a control character")]
@@ -72,16 +72,16 @@ pub enum InvalidOrderId {
 }
 
 impl OrderId {
-    /// Our own limit; the platforms publish none.
-    pub const MAX_BYTES: usize = 256;
+    /// Our own limit, in characters; the platforms publish none.
+    pub const MAX_CHARS: usize = 256;
 
     /// Checks `text` without copying it; `Ok(true)` if it is purely numeric, which Data Manager has been reported to refuse.
     pub fn check(text: &str) -> Result<bool, InvalidOrderId> {
         if text.is_empty() {
             return Err(InvalidOrderId::Empty);
         }
-        if text.len() > Self::MAX_BYTES {
-            return Err(InvalidOrderId::TooLong(text.len()));
+        if text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS {
+            return Err(InvalidOrderId::TooLong(text.chars().count()));
         }
         if text.chars().any(char::is_control) {
             return Err(InvalidOrderId::Control);

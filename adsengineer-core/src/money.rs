@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+mod number;
+
 /// Most digits an amount may have; enough for any sale, and safe in 64 bits and in a JSON number.
 const MAX_DIGITS: usize = 15;
 /// Most decimals an amount may have.
@@ -125,6 +127,11 @@ const NO_DECIMALS: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV X
 const THREE_DECIMALS: &str = "BHD IQD JOD KWD LYD OMR TND";
 
 impl Currency {
+    /// The codes of all, in no order that means anything.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        CURRENCIES.split(' ')
+    }
+
     /// The code.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("???")

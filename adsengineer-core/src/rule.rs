@@ -112,11 +112,11 @@ pub fn parse_rule(body: &[u8]) -> Result<Rule, BodyError> {
         let names = Trigger::ALL.map(Trigger::as_str).join(", ");
         fields.fail("/on", "INVALID_TRIGGER", format!("the rule needs one of {names}"));
     }
-    let action = fields.text("/action", input.action.as_deref(), 100).unwrap_or_default().trim().to_owned();
+    let action = fields.text("/action", input.action.as_deref(), 100).unwrap_or_default().to_owned();
     if action.is_empty() {
         fields.fail("/action", "ACTION_REQUIRED", "the rule needs the name of a conversion action");
     }
-    let currency = input.currency.as_deref().map(str::trim).filter(|c| !c.is_empty());
+    let currency = input.currency.as_deref();
     if input.value.is_some() {
         fields.money(input.value.as_ref(), currency);
     } else if currency.is_some_and(|c| c.parse::<Currency>().is_err()) {

@@ -135,9 +135,25 @@ impl From<BodyError> for Problem {
     }
 }
 
+/// What is wrong with fields. Where that is the clock alone, the request is sound and only comes too early or too late: a
+/// conflict with the state of things, not a fault of its form.
 fn invalid(errors: Vec<FieldError>) -> Problem {
+    if errors.iter().all(|error| matches!(error.code, "TIME_IN_FUTURE" | "TIME_TOO_EARLY" | "EVENT_TOO_OLD")) {
+        let detail = "a time is not one that can be taken now; nothing was done";
+        return Problem { errors, ..Problem::new(StatusCode::CONFLICT, "TIME_OUT_OF_RANGE", detail) };
+    }
     let detail = format!("{} of the body's fields cannot be used; nothing was done", errors.len());
     Problem { errors, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", detail) }
+}
+
+/// What a sound request names and does not find, or finds in a state that it cannot be used in.
+fn unmatched(errors: Vec<FieldError>) -> Problem {
+    if errors.iter().any(|error| matches!(error.code, "LEAD_NOT_FOUND" | "UNKNOWN_DESTINATION")) {
+        let problem = Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "the request names something that is not there; nothing was done");
+        return Problem { errors, ..problem };
+    }
+    let problem = Problem::new(StatusCode::CONFLICT, "CONFLICT", "the request does not fit what it names; nothing was done");
+    Problem { errors, ..problem }
 }
 
 impl From<EngineError> for Problem {
@@ -145,7 +161,7 @@ impl From<EngineError> for Problem {
         let conflict = |code, error: &EngineError| Self::new(StatusCode::CONFLICT, code, error.to_string());
         match error {
             EngineError::Forbidden { needed, .. } => forbidden(needed.as_str()),
-            EngineError::Invalid(errors) => invalid(errors),
+            EngineError::Invalid(errors) => unmatched(errors),
             EngineError::Refused(ref refusal) => Self::field("/action", "UNKNOWN_ACTION", refusal.to_string()),
             EngineError::NoDestination { ref name, .. } => Self::not_found(&format!("destination `{name}`")),
             EngineError::NotFound(ref what) => Self::not_found(what),

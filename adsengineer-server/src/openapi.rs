@@ -6,6 +6,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use serde_json::Value;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
@@ -17,6 +18,10 @@ use utoipa::{
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{Api, router::routes};
+
+mod exact;
+mod links;
+mod patterns;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -82,12 +87,21 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
 }
 
 /// The whole document.
-pub fn document(url: Option<&str>) -> utoipa::openapi::OpenApi {
+pub fn document(url: Option<&str>) -> Value {
     finish(routes().into_openapi(), url)
 }
 
-/// Adds what all operations share.
-pub(crate) fn finish(mut document: utoipa::openapi::OpenApi, url: Option<&str>) -> utoipa::openapi::OpenApi {
+/// Adds what all operations share, and what types cannot say.
+pub(crate) fn finish(document: utoipa::openapi::OpenApi, url: Option<&str>) -> Value {
+    let mut document = serde_json::to_value(shared(document, url)).unwrap_or_default();
+    exact::bodies(&mut document);
+    exact::parameters(&mut document);
+    links::name(&mut document);
+    links::link(&mut document);
+    document
+}
+
+fn shared(mut document: utoipa::openapi::OpenApi, url: Option<&str>) -> utoipa::openapi::OpenApi {
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     document.servers = url.map(|url| vec![ServerBuilder::new().url(url).build()]);
     let bearer = HttpBuilder::new()
@@ -134,10 +148,10 @@ fn complete(path: &str, operation: &mut Operation) {
     if named {
         errors.push(("422", "Parameters that cannot be used"));
     }
-    if path.contains('{') {
+    if path.contains('{') || path == "/api/v1/conversions" {
         errors.push(("404", "It is not there, or it is another organization's"));
     }
-    if path == "/api/v1/destinations/{name}" || path.contains("check") {
+    if path == "/api/v1/destinations/{name}" || path.contains("check") || path.contains("/replays/") {
         errors.push(("409", "It does not fit what is there"));
     }
     for (status, description) in errors {
@@ -175,8 +189,8 @@ fn add_headers(status: &str, response: &mut Response) {
 }
 
 /// The document and its browser.
-pub(crate) fn pages(document: &utoipa::openapi::OpenApi) -> Router<Api> {
-    let text = serde_json::to_string(document).unwrap_or_default();
+pub(crate) fn pages(document: &Value) -> Router<Api> {
+    let text = document.to_string();
     let json = move || {
         let text = text.clone();
         async move { (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response() }

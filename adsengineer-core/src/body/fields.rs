@@ -32,14 +32,14 @@ impl<'e> Fields<'e> {
         }
     }
 
-    /// A text of at most `max` characters without white space around it; an empty one counts as absent.
+    /// A text of at most `max` characters, of which white space around it is left out; an empty one counts as absent.
     pub(crate) fn text<'t>(&mut self, field: &str, text: Option<&'t str>, max: usize) -> Option<&'t str> {
-        let text = text?.trim();
-        if text.is_empty() {
+        let text = text?;
+        if !self.fits(field, text, max) {
             return None;
         }
-        if text.len() > max && text.chars().count() > max {
-            self.fail(field, "TOO_LONG", format!("the text is longer than {max} characters"));
+        let text = text.trim();
+        if text.is_empty() {
             return None;
         }
         if has_control(text) {
@@ -49,23 +49,37 @@ impl<'e> Fields<'e> {
         Some(text)
     }
 
+    /// Whether a text has at most `max` characters.
+    pub(crate) fn fits(&mut self, field: &str, text: &str, max: usize) -> bool {
+        let fits = text.len() <= max || text.chars().count() <= max;
+        if !fits {
+            self.fail(field, "TOO_LONG", format!("the text is longer than {max} characters"));
+        }
+        fits
+    }
+
     /// A time with its offset, to the second.
     pub(crate) fn time(&mut self, field: &str, text: Option<&str>, now_s: i64) -> Option<Timestamp> {
         let text = text?;
-        let Some(time) = rfc3339(text) else {
+        let Some(time_s) = rfc3339(text) else {
             self.fail(field, Code::InvalidTime.as_str(), "the time is not RFC 3339 with its offset, such as 2026-11-18T14:05:00Z");
             return None;
         };
-        if time.as_second() > now_s.saturating_add(SKEW_S) {
+        if time_s > now_s.saturating_add(SKEW_S) {
             self.fail(field, Code::TimeInFuture.as_str(), "the time is more than 5 minutes in the future");
             return None;
         }
-        Some(time)
+        // Years before 1970 are a program's zero, not a time.
+        if time_s < 0 {
+            self.fail(field, "TIME_TOO_EARLY", "the time is before 1970");
+            return None;
+        }
+        Timestamp::from_second(time_s).ok()
     }
 
     /// A value and its currency, both or none.
     pub(crate) fn money(&mut self, value: Option<&DecimalText>, currency: Option<&str>) -> Option<Money> {
-        let value = value.map(|text| text.0.parse::<Amount>());
+        let value = value.map(|text| amount(&text.0));
         let currency = currency.map(str::parse::<Currency>);
         if let Some(Err(why)) = &value {
             let code = match why {
@@ -97,17 +111,26 @@ fn has_control(text: &str) -> bool {
     text.bytes().any(|b| b < b' ' || b == 0x7f) || (!text.is_ascii() && text.chars().any(char::is_control))
 }
 
-/// RFC 3339 with `T` or a space; fractions of a second are cut.
-fn rfc3339(text: &str) -> Option<Timestamp> {
+/// An amount as a request may write it: no longer than 15 digits and a point.
+pub(crate) fn amount(text: &str) -> Result<Amount, InvalidAmount> {
+    if text.len() > 16 { Err(InvalidAmount::TooPrecise) } else { text.parse() }
+}
+
+/// The Unix second of a time of RFC 3339, with `T` or a space; fractions are cut.
+pub(crate) fn rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let at = |place: usize, byte: u8| bytes.get(place) == Some(&byte);
     let form = at(4, b'-') && at(7, b'-') && at(13, b':') && at(16, b':') && bytes.len() <= 40 && !text.ends_with(']');
-    // Years before 1970 are a program's zero, not a time.
-    form.then(|| text.parse::<Timestamp>().ok())
-        .flatten()
-        .map(Timestamp::as_second)
-        .filter(|s| *s >= 0)
-        .and_then(|s| Timestamp::from_second(s).ok())
+    if !form {
+        return None;
+    }
+    text.parse::<Timestamp>().map(Timestamp::as_second).ok().or_else(|| last_day(text))
+}
+
+/// What west of Greenwich belongs to the year 9999 and in UTC no longer does.
+fn last_day(text: &str) -> Option<i64> {
+    let day_and_time = text.strip_prefix("9999-12-3")?;
+    format!("9999-12-2{day_and_time}").parse::<Timestamp>().is_ok().then(|| Timestamp::MAX.as_second())
 }
 
 #[cfg(test)]
@@ -129,8 +152,10 @@ mod tests {
         }
         let code = |text: &str| judged(|f| f.time("/at", Some(text), now)).1.first().map(|e| e.1);
         assert_eq!(code("2026-11-18T14:10:01Z"), Some("TIME_IN_FUTURE"));
+        assert_eq!(code("9999-12-31T23:59:59-23:59"), Some("TIME_IN_FUTURE"));
+        assert_eq!(code("0001-01-01T00:00:00Z"), Some("TIME_TOO_EARLY"));
         for bad in
-            ["", "2026-11-18", "2026-11-18T14:05:00", "1795000000", "11/18/2026 14:05:00Z", "2026-11-18T25:00:00Z", "0001-01-01T00:00:00Z"]
+            ["", "2026-11-18", "2026-11-18T14:05:00", "1795000000", "11/18/2026 14:05:00Z", "2026-11-18T25:00:00Z", "9999-12-31T25:00:00-02:00"]
         {
             assert_eq!(code(bad), Some("INVALID_TIME"), "{bad}");
         }
@@ -156,9 +181,12 @@ mod tests {
     #[test]
     fn texts_are_trimmed_measured_in_characters_and_free_of_controls() {
         let text = |text| judged(|f| f.text("/x", Some(text), 4));
-        assert_eq!(text(" äöüß ").0, Some("äöüß"));
+        assert_eq!(text(" äö ").0, Some("äö"));
+        assert_eq!(text("äöüß").0, Some("äöüß"));
         assert_eq!(text("  ").0, None);
-        assert_eq!(text("abcde").1, [("/3/x".to_owned(), "TOO_LONG")]);
+        for long in ["abcde", " äöü ", "     "] {
+            assert_eq!(text(long).1, [("/3/x".to_owned(), "TOO_LONG")], "{long}");
+        }
         for bad in ["a\0b", "a\nb", "a\u{7f}b", "a\u{85}b"] {
             assert_eq!(text(bad).1, [("/3/x".to_owned(), "CONTROL_CHARACTER")], "{bad:?}");
         }

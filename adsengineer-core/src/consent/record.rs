@@ -76,7 +76,7 @@ pub struct ConsentRecord {
     /// Which wording the person saw.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_version: Option<String>,
-    /// The IAB TCF string as received; it could be decoded.
+    /// The IAB TCF string as received; it has the form of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcf: Option<String>,
     /// Whether the browser sent Global Privacy Control.

@@ -47,18 +47,26 @@ pub enum InvalidTcf {
     Time,
 }
 
-/// Reads a TCF string.
-pub fn decode(text: &str) -> Result<Tcf, InvalidTcf> {
+/// Whether `text` has the form of a TCF v2 string. One that is kept as proof needs no more: what a consent platform sent
+/// proves something even where it cannot be read to its end.
+pub fn check(text: &str) -> Result<(), InvalidTcf> {
     let sound = |segment: &str| !segment.is_empty() && segment.bytes().all(|digit| sextet(digit).is_some());
     if text.split('.').count() > SEGMENTS_MAX || !text.split('.').all(sound) {
         return Err(InvalidTcf::Encoding);
     }
+    match text.bytes().next().and_then(sextet).map_or(0, u64::from) {
+        2 => Ok(()),
+        version => Err(InvalidTcf::Version(version)),
+    }
+}
+
+/// Reads a TCF string.
+pub fn decode(text: &str) -> Result<Tcf, InvalidTcf> {
+    check(text)?;
     let core = text.split('.').next().unwrap_or_default();
     let mut bits = Bits { digits: core.as_bytes(), at: 0 };
-    let version = bits.take(6)?;
-    if version != 2 {
-        return Err(InvalidTcf::Version(version));
-    }
+    // The version.
+    bits.skip(6);
     let created = bits.time()?;
     let updated = bits.time()?;
     // The consent platform: id, version, screen, language, vendor list version.

@@ -1,13 +1,16 @@
 //! The JSON form of a conversion, as `POST /api/v1/conversions` and JSON lines files have it.
 //!
-//! Nothing is judged here but names and types; values never pass through floating point.
+//! Nothing is judged here but names and types; values never pass through floating point, and strings keep every digit.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
-use crate::body::{self, Shape};
+use crate::{
+    body::{self, Shape},
+    money::Amount,
+};
 
 /// A conversion as JSON says it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -102,7 +105,7 @@ const IDENTIFIERS: Shape = Shape::Object(&[
 
 const CONSENT: Shape = Shape::Object(&[("ad_user_data", Shape::Text), ("ad_personalization", Shape::Text)]);
 
-/// A decimal as written, from a JSON string or number.
+/// A decimal, from a JSON string as written or from a JSON number as [`Amount::from_json_number`] reads it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecimalText(pub String);
 
@@ -111,7 +114,7 @@ impl<'de> Deserialize<'de> for DecimalText {
         let raw = <&RawValue>::deserialize(d)?.get();
         match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str::<Cow<'_, str>>(raw).map(|text| Self(text.into_owned())).map_err(de::Error::custom),
-            Some(b'-' | b'0'..=b'9') => Ok(Self(raw.to_owned())),
+            Some(b'-' | b'0'..=b'9') => Ok(Self(Amount::from_json_number(raw).map_or_else(|| raw.to_owned(), |amount| amount.to_string()))),
             _ => Err(de::Error::custom("value must be a decimal string or a number")),
         }
     }
@@ -126,8 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_every_digit_as_string_or_number() {
-        assert_eq!(value(r#"{"value": 0.10000000000000000001}"#), Ok(Some("0.10000000000000000001".to_owned())));
+    fn strings_keep_every_digit_and_numbers_lose_their_noise() {
+        assert_eq!(value(r#"{"value": "0.10000000000000000001"}"#), Ok(Some("0.10000000000000000001".to_owned())));
+        assert_eq!(value(r#"{"value": 0.30000000000000004}"#), Ok(Some("0.3".to_owned())));
+        assert_eq!(value(r#"{"value": -1.50}"#), Ok(Some("-1.50".to_owned())));
         assert_eq!(value(r#"{"value": "120.00"}"#), Ok(Some("120.00".to_owned())));
         assert_eq!(value(r#"{"value": null}"#), Ok(None));
         assert_eq!(value("{}"), Ok(None));

@@ -4,15 +4,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Conversion,
+    Conversion, OrderId,
     input::{ConversionInput, SHAPE},
 };
 use crate::{
-    body::{self, BodyError, FieldError, Fields},
-    click_id::{ClickId, ClickIdKind},
+    body::{self, BodyError, FieldError, Fields, amount, rfc3339},
+    click_id::{self, ClickId, ClickIdKind},
+    consent::ConsentState,
     finding::{Code, Finding, Severity},
     import::{Context, Judge, RowKind},
     lead::Lead,
+    money::Currency,
     org::OrgId,
 };
 
@@ -61,12 +63,19 @@ pub fn parse_conversions(body: &[u8], max: usize, now_s: i64) -> Result<Requeste
     let mut errors: Vec<FieldError> = Vec::new();
     let mut requested = Vec::with_capacity(read.items.len());
     for (index, mut input) in read.items.into_iter().enumerate() {
-        input.lead_id = input.lead_id.filter(|id| !id.trim().is_empty());
+        input.lead_id = input.lead_id.filter(|id| !id.is_empty());
         let mut fields = Fields::new(read.many.then_some(index), &mut errors);
         limits(&input, &mut fields);
+        input.occurred_at = input.occurred_at.map(|text| rfc3339(&text).map_or(text, utc));
+        // Of a person who said no nothing is taken in, and what is wrong with the rest is told all the same.
+        let denied = take_denial(&mut input);
         let judged = judge.conversion(index as u64, &input);
         let (conversion, findings) = match judged.kind {
-            RowKind::Conversion(candidate) => (Some(Box::new(candidate.into_conversion())), judged.warnings.iter().map(remark).collect()),
+            RowKind::Conversion(_) if denied => (None, vec![said_no()]),
+            RowKind::Conversion(candidate) => {
+                strict(&input, &mut fields);
+                (Some(Box::new(candidate.into_conversion())), judged.warnings.iter().map(remark).collect())
+            }
             RowKind::Refused(refused) => {
                 refused.iter().for_each(|finding| fault(finding, &mut fields));
                 (None, Vec::new())
@@ -98,11 +107,49 @@ impl Conversion {
     }
 }
 
+/// A second of Unix time as RFC 3339, in the years that the format has.
+fn utc(second: i64) -> String {
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX).to_string()
+}
+
+/// Whether the person said no, which is taken out.
+fn take_denial(input: &mut ConversionInput) -> bool {
+    let Some(consent) = &mut input.consent else { return false };
+    let state = consent.ad_user_data.as_deref().and_then(|text| text.trim().parse::<ConsentState>().ok());
+    let denied = state.is_some_and(|state| state != ConsentState::Granted);
+    if denied {
+        consent.ad_user_data = Some(ConsentState::Granted.as_str().to_owned());
+    }
+    denied
+}
+
+/// What files may write in several ways and requests in one.
+fn strict(input: &ConversionInput, fields: &mut Fields<'_>) {
+    if input.value.as_ref().is_some_and(|value| amount(&value.0).is_err()) {
+        fields.fail("/value", Code::InvalidValue.as_str(), "the value is not a decimal number; write it as 1234.50");
+    }
+    if input.currency.as_deref().is_some_and(|currency| currency.parse::<Currency>().is_err()) {
+        fields.fail("/currency", Code::InvalidCurrency.as_str(), "the currency is not a current ISO 4217 code such as EUR");
+    }
+    let consent = input.consent.as_ref().map(|consent| [&consent.ad_user_data, &consent.ad_personalization]);
+    let names = ["/consent/ad_user_data", "/consent/ad_personalization"];
+    for (field, state) in names.into_iter().zip(consent.into_iter().flatten()) {
+        if state.as_deref().is_some_and(|state| state.parse::<ConsentState>().is_err()) {
+            fields.fail(field, Code::InvalidConsent.as_str(), "consent is granted, denied, pending or withdrawn");
+        }
+    }
+}
+
 /// What files need no limit for: their rows have one.
 fn limits(input: &ConversionInput, fields: &mut Fields<'_>) {
     let texts = [("/action", &input.action, 256), ("/occurred_at", &input.occurred_at, 64), ("/lead_id", &input.lead_id, 64)];
     for (field, text, max) in texts {
         fields.text(field, text.as_deref(), max);
+    }
+    let clicks = [("/gclid", &input.gclid), ("/gbraid", &input.gbraid), ("/wbraid", &input.wbraid)];
+    let clicks = clicks.map(|(field, text)| (field, text, click_id::MAX_CHARS));
+    for (field, text, max) in clicks.into_iter().chain([("/order_id", &input.order_id, OrderId::MAX_CHARS)]) {
+        fields.fits(field, text.as_deref().unwrap_or_default(), max);
     }
     if let Some(person) = &input.identifiers {
         let texts = [
@@ -111,6 +158,7 @@ fn limits(input: &ConversionInput, fields: &mut Fields<'_>) {
             ("/identifiers/first_name", &person.first_name, 200),
             ("/identifiers/last_name", &person.last_name, 200),
             ("/identifiers/postal_code", &person.postal_code, 32),
+            ("/identifiers/country", &person.country, 32),
         ];
         for (field, text, max) in texts {
             fields.text(field, text.as_deref(), max);

@@ -125,10 +125,11 @@ impl Engine {
             id: ReplayId(0),
             org: caller.org().clone(),
             by: caller.subject().into(),
-            state: ReplayState::Running,
+            // With nothing to send it has nothing to go on with.
+            state: if matched == 0 { ReplayState::Finished } else { ReplayState::Running },
             matched,
             replayed: 0,
-            skipped: 0,
+            skipped: if matched == 0 { request.ids.len() as u64 } else { 0 },
             by_name: !request.ids.is_empty(),
             ids: request.ids,
             reason: request.filter.reason,

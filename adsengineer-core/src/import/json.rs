@@ -81,8 +81,26 @@ fn explain(why: &serde_json::Error) -> (Code, String) {
     }
 }
 
-/// The cells of a conversion in JSON.
+/// The cells of a conversion in a line of a file, looked at for the damage that spreadsheets do.
 pub(crate) fn cells<'a>(input: &'a ConversionInput, found: &mut Found) -> Cells<'a> {
+    let mut cells = Cells::empty();
+    for (column, text) in texts(input) {
+        cells.put(column, text, found);
+    }
+    cells
+}
+
+/// The cells of a conversion in a request, which no spreadsheet has touched.
+pub(crate) fn sound_cells(input: &ConversionInput) -> Cells<'_> {
+    let mut cells = Cells::empty();
+    for (column, text) in texts(input) {
+        // Click ids are opaque; a space in one is told, not cut off.
+        cells.fill(column, if Column::CLICK_IDS.contains(&column) { text } else { text.trim() });
+    }
+    cells
+}
+
+fn texts(input: &ConversionInput) -> impl Iterator<Item = (Column, &str)> {
     let person = input.identifiers.as_ref();
     let consent = input.consent.as_ref();
     let texts = [
@@ -103,12 +121,8 @@ pub(crate) fn cells<'a>(input: &'a ConversionInput, found: &mut Found) -> Cells<
         person.map_or(&None, |p| &p.country),
         person.map_or(&None, |p| &p.postal_code),
     ];
-    let mut cells = Cells::empty();
-    for ((column, _), text) in FIELDS.iter().zip(texts) {
-        cells.put(*column, text.as_deref().unwrap_or(""), found);
-    }
-    cells.put(Column::Value, input.value.as_ref().map_or("", |value| &value.0), found);
-    cells
+    let texts = FIELDS.iter().zip(texts).map(|((column, _), text)| (*column, text.as_deref().unwrap_or("")));
+    texts.chain([(Column::Value, input.value.as_ref().map_or("", |value| &*value.0))])
 }
 
 /// The cells of a refused line, in the order of [`columns`].

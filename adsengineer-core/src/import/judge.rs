@@ -15,6 +15,8 @@ use crate::{conversion::input::ConversionInput, finding::Finding};
 pub struct Judge {
     rules: Rules,
     found: Found,
+    /// Whether the texts may have been through a spreadsheet.
+    may_be_damaged: bool,
 }
 
 /// What a conversion means, and remarks on it.
@@ -29,20 +31,21 @@ pub struct Judged<'a> {
 impl Judge {
     /// A judge that applies zone, format, decimal sign, consent and action of `options`.
     pub fn new(options: &Options, context: &Context) -> Result<Self, FileFault> {
-        Ok(Self { rules: Rules::new(context, options, times(options, None)?), found: Found::new(json::titles()) })
+        Ok(Self { rules: Rules::new(context, options, times(options, None)?), found: Found::new(json::titles()), may_be_damaged: true })
     }
 
     /// A judge for requests, which have no flags.
     pub(crate) fn of_requests(context: &Context) -> Self {
         let times = Times::new(None, None, jiff::tz::TimeZoneDatabase::bundled());
-        Self { rules: Rules::new(context, &Options::default(), times), found: Found::new(json::titles()) }
+        let rules = Rules::new(context, &Options::default(), times).without_spreadsheets();
+        Self { rules, found: Found::new(json::titles()), may_be_damaged: false }
     }
 
     /// Judges `input`, the `index`th of its request; findings carry the index as their row. One that names a lead may
     /// leave click ids, identifiers and consent to it.
     pub fn conversion<'a>(&'a mut self, index: u64, input: &'a ConversionInput) -> Judged<'a> {
         self.found.start(index);
-        let cells = json::cells(input, &mut self.found);
+        let cells = if self.may_be_damaged { json::cells(input, &mut self.found) } else { json::sound_cells(input) };
         let person = if input.lead_id.is_some() { Person::Known } else { Person::InRow };
         let kind = match self.rules.conversion(&cells, person, &mut self.found) {
             Verdict::Conversion(candidate) => RowKind::Conversion(candidate),

@@ -60,6 +60,8 @@ pub(crate) struct Rules {
     last_action: usize,
     /// An order id of more than 15 digits that a spreadsheet has not cut was seen, so none is.
     long_order_ids_are_sound: bool,
+    /// No spreadsheet can have cut digits off.
+    no_spreadsheets: bool,
 }
 
 impl Rules {
@@ -74,7 +76,13 @@ impl Rules {
             actions: Vec::new(),
             last_action: 0,
             long_order_ids_are_sound: false,
+            no_spreadsheets: false,
         }
+    }
+
+    /// The rules of texts that no spreadsheet has touched, so that long numbers are what they seem.
+    pub(crate) fn without_spreadsheets(self) -> Self {
+        Self { long_order_ids_are_sound: true, no_spreadsheets: true, ..self }
     }
 
     /// Judges a row that describes a conversion. Consent comes first: of a person who said no, nothing else is looked at.
@@ -90,7 +98,7 @@ impl Rules {
             found.warn(Column::Value, Code::ValueMissing, "the value is empty: the action's default value counts");
         }
         let order_id = self.order(cells, found);
-        let click_id = click(cells, found);
+        let click_id = click(cells, !self.no_spreadsheets, found);
         let identifiers = identifiers::read(cells, click_id.is_some() || person == Person::Known, found);
         let (true, Some(action), Some(occurred_at)) = (found.errors.is_empty(), action, occurred_at) else { return Verdict::Refused };
         let Ok(instant) = Timestamp::from_second(occurred_at) else { return Verdict::Refused };
@@ -114,7 +122,7 @@ impl Rules {
         }
         let change = self.change(cells, found);
         let order_id = self.order(cells, found);
-        let click_id = click(cells, found);
+        let click_id = click(cells, !self.no_spreadsheets, found);
         let by_click = order_id.is_none().then_some(click_id).flatten();
         let occurred_at = by_click.and_then(|_| self.time(Column::Time, cells, found));
         if let (Some(before), Some(after)) = (occurred_at, adjusted_at)
@@ -284,7 +292,7 @@ fn invalid_currency(column: Column, text: &str, found: &mut Found) {
 }
 
 /// The row's one click id.
-fn click<'a>(cells: &Cells<'a>, found: &mut Found) -> Option<(ClickIdKind, &'a str)> {
+fn click<'a>(cells: &Cells<'a>, may_be_cut: bool, found: &mut Found) -> Option<(ClickIdKind, &'a str)> {
     let kinds = [ClickIdKind::Gclid, ClickIdKind::Gbraid, ClickIdKind::Wbraid];
     let mut given = None;
     for (column, kind) in Column::CLICK_IDS.into_iter().zip(kinds) {
@@ -299,7 +307,7 @@ fn click<'a>(cells: &Cells<'a>, found: &mut Found) -> Option<(ClickIdKind, &'a s
         given = Some((kind, text));
         if damage::is_certainly_scientific(text) {
             found.error(column, Code::ScientificNotation, "the click id is in scientific notation");
-        } else if damage::lost_digits(text) == Some(true) {
+        } else if may_be_cut && damage::lost_digits(text) == Some(true) {
             found.error(column, Code::DigitsLost, "the click id has zeros from the 16th digit on");
         } else {
             found.take(column, preflight::click(text));

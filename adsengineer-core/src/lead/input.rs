@@ -150,6 +150,9 @@ const SHAPE: Shape = Shape::Object(&[
 /// cannot be mistaken for them.
 pub(super) struct BudgetText(pub String);
 
+/// More than anybody spends; scoring has no use for larger numbers.
+const BUDGET_MAX: f64 = 1e15;
+
 impl<'de> Deserialize<'de> for BudgetText {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(json)?;
@@ -158,7 +161,9 @@ impl<'de> Deserialize<'de> for BudgetText {
             return Ok(Self(text));
         }
         Ok(Self(match text.split_once('.') {
-            _ if text.contains(['e', 'E']) => text.parse::<f64>().map_or(text, |number| format!("{number:.2}")),
+            _ if text.len() > 30 || text.contains(['e', 'E']) => {
+                text.parse::<f64>().map_or(text, |number| format!("{:.2}", number.clamp(-BUDGET_MAX, BUDGET_MAX)))
+            }
             Some((whole, fraction)) => format!("{whole}.{fraction:0<2.2}"),
             None => text,
         }))

@@ -212,8 +212,8 @@ impl Judge<'_> {
 
     fn tcf(&mut self, text: Option<&str>) -> Option<String> {
         let text = self.fields.text("/consent/tcf", text, 8192)?;
-        match tcf::decode(text) {
-            Ok(_) => Some(text.to_owned()),
+        match tcf::check(text) {
+            Ok(()) => Some(text.to_owned()),
             Err(why) => {
                 self.fields.fail("/consent/tcf", "INVALID_TCF", why.to_string());
                 None

@@ -161,11 +161,11 @@ impl DestinationBody {
                 return Err(Problem::field(pointer, "INVALID_ACTION", "an action's id has digits only, as Google Ads shows it"));
             }
         }
-        if self.order_id_prefix.as_ref().is_some_and(|p| p.len() > 64 || p.chars().any(char::is_control)) {
+        if self.order_id_prefix.as_ref().is_some_and(|p| p.chars().count() > 64 || p.chars().any(char::is_control)) {
             return Err(Problem::field(
                 "/order_id_prefix",
                 "INVALID_PREFIX",
-                "the prefix is longer than 64 bytes or has control characters",
+                "the prefix is longer than 64 characters or has control characters",
             ));
         }
         let spec = DestinationSpec {

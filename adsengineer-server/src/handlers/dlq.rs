@@ -7,7 +7,7 @@ use adsengineer_core::{
     id::{DeliveryId, ReplayId},
     org::Role,
     shape::{DeadLetter, DeadLetters, ReplayStatus},
-    store::{DeadLetterQuery, RepairAction, Repaired},
+    store::{DeadLetterQuery, RepairAction, Repaired, ReplayState},
 };
 use axum::{
     Json,
@@ -38,9 +38,6 @@ pub(crate) async fn list(
     Query(filter): Query<DlqFilter>,
 ) -> Result<Json<DeadLetters>, Problem> {
     let org = caller.0.org();
-    if filter.kind == Some(Kind::Webhook) || filter.source.is_some() {
-        return Ok(Json(DeadLetters { dead_letters: Vec::new(), next_cursor: None }));
-    }
     let query = DeadLetterQuery {
         cursor: cursor::<DeliveryId>(filter.cursor.as_deref())?.map(|id| id.to_string()),
         limit: limit(filter.limit)?,
@@ -49,6 +46,9 @@ pub(crate) async fn list(
         since_ms: millis("since", filter.since.as_deref())?,
         until_ms: millis("until", filter.until.as_deref())?,
     };
+    if filter.kind == Some(Kind::Webhook) || filter.source.is_some() {
+        return Ok(Json(DeadLetters { dead_letters: Vec::new(), next_cursor: None }));
+    }
     Ok(Json(DeadLetters::of(org, api.engine().dead_letters(&caller.0, &query).await?)))
 }
 
@@ -109,10 +109,14 @@ pub(crate) async fn follow(caller: As<Admin>, State(api): State<Api>, Id(id): Id
 
 /// Stops a replay
 ///
-/// What it has queued is sent, the rest stays dead.
+/// What it has queued is sent, the rest stays dead. One that has finished cannot be stopped any more: 409.
 #[utoipa::path(delete, path = "/api/v1/dlq/replays/{id}", tag = "dead letters", params(("id" = String, Path, description = "The replay's id")), responses((status = 200, description = "How far it came", body = ReplayStatus)))]
 pub(crate) async fn stop(caller: As<Admin>, State(api): State<Api>, Id(id): Id<ReplayId>) -> Result<Json<ReplayStatus>, Problem> {
-    Ok(Json(ReplayStatus::from(&api.engine().stop_replay(&caller.0, id).await?)))
+    let replay = api.engine().stop_replay(&caller.0, id).await?;
+    if replay.state == ReplayState::Finished {
+        return Err(Problem::new(StatusCode::CONFLICT, "REPLAY_FINISHED", "the replay has finished, so there is nothing to stop"));
+    }
+    Ok(Json(ReplayStatus::from(&replay)))
 }
 
 /// Gives dead letters up
@@ -158,9 +162,9 @@ fn choice(ids: Option<Vec<String>>, filter: Option<FilterBody>) -> Result<Replay
                 millis(name, text.as_deref()).map_err(wrong)
             };
             let (since_ms, until_ms) = (time("since", &filter.since)?, time("until", &filter.until)?);
-            if filter.kind == Some(Kind::Webhook) || filter.source.is_some() {
-                return Err(Problem::field("/filter", "NOTHING_MATCHES", "this server takes no webhooks, so none can be dead"));
-            }
+            // No webhook can be dead where none is taken: what asks for them asks for what died before there was time.
+            let none = filter.kind == Some(Kind::Webhook) || filter.source.is_some();
+            let until_ms = if none { Some(0) } else { until_ms };
             let filter = DeadLetterQuery {
                 reason: filter.reason,
                 destination: filter.destination,
@@ -183,6 +187,9 @@ fn rate(text: &str) -> Result<i64, Problem> {
         "h" => 3_600_000,
         _ => return Err(wrong()),
     };
+    if !number.starts_with(|c: char| ('1'..='9').contains(&c)) {
+        return Err(wrong());
+    }
     let number: i64 = number.parse().map_err(|_| wrong())?;
     if (1..=period).contains(&number) { Ok(period / number) } else { Err(wrong()) }
 }

@@ -7,7 +7,7 @@ use adsengineer_core::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::ToSchema;
 
 use crate::{
@@ -69,7 +69,7 @@ pub(crate) async fn create(
 /// Of the caller's own organization, by its `jti`; for this server at once, for others within a second.
 #[utoipa::path(delete, path = "/api/v1/tokens/{jti}", tag = "tokens", params(("jti" = String, Path, description = "The token's id", min_length = 1, max_length = 200)), responses((status = 204, description = "It is not valid any more")))]
 pub(crate) async fn revoke(caller: As<Owner>, State(api): State<Api>, Name(jti): Name) -> Result<StatusCode, Problem> {
-    if jti.is_empty() || jti.len() > 200 || jti.chars().any(char::is_control) {
+    if !(1..=200).contains(&jti.chars().count()) || jti.chars().any(char::is_control) {
         return Err(Problem::field("/jti", "INVALID_JTI", "a token's id has 1 to 200 characters"));
     }
     api.engine().revoke_token(&caller.0, &jti).await?;
@@ -90,8 +90,20 @@ pub struct TokenBody {
     /// The caller's own organization; may be left out.
     org_id: Option<String>,
     /// How long it is valid; an hour when nothing is said.
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 7_776_000)]
     ttl_seconds: Option<u32>,
+}
+
+/// A whole number, also as `86400.0`: JSON does not tell the two apart.
+fn whole<'de, D: Deserializer<'de>>(json: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(json)? else { return Ok(None) };
+    if number.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&number) {
+        return Err(D::Error::custom("not a whole number"));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and in range")]
+    let number = number as u32;
+    Ok(Some(number))
 }
 
 /// A token.

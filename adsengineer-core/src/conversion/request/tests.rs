@@ -74,7 +74,7 @@ fn every_error_of_every_item_is_pointed_at_and_refuses_all() {
 #[test]
 fn who_is_meant_and_whether_they_agreed_must_be_said_without_a_lead() {
     assert_eq!(errors(&format!("[{}]", with(r#""gclid":"Cj0A""#))), [("/0/consent".to_owned(), "CONSENT_REQUIRED")]);
-    assert_eq!(errors(&with(r#""lead_id":" ","gclid":"Cj0A""#)), [("/consent".to_owned(), "CONSENT_REQUIRED")]);
+    assert_eq!(errors(&with(r#""lead_id":"","gclid":"Cj0A""#)), [("/consent".to_owned(), "CONSENT_REQUIRED")]);
     assert_eq!(errors(&with(AGREED)), [(String::new(), "NO_IDENTIFIER")]);
     assert_eq!(errors(&with(r#""gclid":"a","consent":{"ad_user_data":"yes"}"#)), [("/consent/ad_user_data".to_owned(), "INVALID_CONSENT")]);
 }
@@ -85,6 +85,51 @@ fn of_a_person_who_said_no_nothing_is_taken_in() {
         let body = with(&format!(r#""gclid":"Cj0A","consent":{{"ad_user_data":"{consent}"}}"#));
         let requested = parse(&body).unwrap().remove(0);
         assert_eq!((requested.conversion, requested.findings[0].code), (None, "CONSENT_DENIED"), "{consent}");
+    }
+}
+
+#[test]
+fn who_said_no_is_told_what_else_is_wrong() {
+    assert_eq!(errors(&with(r#""gclid":"a b","consent":{"ad_user_data":"denied"}"#)), [("/gclid".to_owned(), "INVALID_CLICK_ID")]);
+}
+
+#[test]
+fn what_files_may_write_in_several_ways_requests_write_in_one() {
+    for (fields, pointer, code) in [
+        (r#""value":"1,234.50","currency":"EUR""#, "/value", "INVALID_VALUE"),
+        (r#""value":"","currency":"EUR""#, "/value", "INVALID_VALUE"),
+        (r#""currency":"""#, "/currency", "INVALID_CURRENCY"),
+        (r#""currency":"AAA""#, "/currency", "INVALID_CURRENCY"),
+    ] {
+        assert_eq!(errors(&with(&format!(r#""gclid":"a",{fields},{AGREED}"#))), [(pointer.to_owned(), code)], "{fields}");
+    }
+    let empty = r#""gclid":"a","consent":{"ad_user_data":"granted","ad_personalization":""}"#;
+    assert_eq!(errors(&with(empty)), [("/consent/ad_personalization".to_owned(), "INVALID_CONSENT")]);
+    assert_eq!(errors(&with(&format!(r#""gclid":" a",{AGREED}"#))), [("/gclid".to_owned(), "INVALID_CLICK_ID")]);
+}
+
+#[test]
+fn requests_are_not_looked_at_for_the_damage_of_spreadsheets() {
+    let body = format!(
+        r#"{{"action":"=A1","occurred_at":"2026-11-18T14:05:00Z","gclid":"{0}","order_id":"{0}","value":19.990000000000002,"currency":"EUR",{AGREED}}}"#,
+        "0".repeat(20)
+    );
+    let conversion = parse(&body).unwrap().remove(0).conversion.unwrap();
+    assert_eq!((&*conversion.action, conversion.value.map(|v| v.to_string()).as_deref()), ("=A1", Some("19.99 EUR")));
+}
+
+#[test]
+fn times_with_any_offset_are_judged_by_the_clock() {
+    for (time, code) in [
+        ("2026-11-19T14:04:00+23:59", ""),
+        ("9999-12-31T23:59:59-23:59", "TIME_IN_FUTURE"),
+        ("0001-01-01T00:00:00+23:59", "EVENT_TOO_OLD"),
+    ] {
+        let body = with(&format!(r#""gclid":"a",{AGREED}"#)).replace("2026-11-18T14:05:00Z", time);
+        match parse(&body) {
+            Ok(_) => assert_eq!(code, "", "{time}"),
+            Err(_) => assert_eq!(errors(&body), [("/occurred_at".to_owned(), code)], "{time}"),
+        }
     }
 }
 

@@ -91,7 +91,7 @@ fn malformed_consent_is_an_error_with_its_place() {
         (r#"{"storage":"granted","ad_user_data":"1"}"#, "/consent/ad_user_data", "INVALID_CONSENT"),
         (r#"{"storage":"denied","method":"telepathy"}"#, "/consent/method", "INVALID_CONSENT"),
         (r#"{"storage":"granted","at":"yesterday"}"#, "/consent/at", "INVALID_TIME"),
-        (r#"{"storage":"granted","tcf":"CPx"}"#, "/consent/tcf", "INVALID_TCF"),
+        (r#"{"storage":"granted","tcf":"BPx"}"#, "/consent/tcf", "INVALID_TCF"),
         (r#"{"storage":"granted","gpc":"1"}"#, "/consent/gpc", "INVALID_TYPE"),
         (r#"{"storage":"granted","storage":"denied"}"#, "/consent/storage", "DUPLICATE_FIELD"),
         (r#"{"analytics":"granted"}"#, "/consent/analytics", "UNKNOWN_FIELD"),
@@ -137,6 +137,14 @@ fn every_wrong_field_is_pointed_at() {
     ] {
         assert_eq!(errors(&granted(&format!(r#""ttclid":"t","{field}":{value}"#))), [(pointer.to_owned(), code)], "{field} {value}");
     }
+}
+
+#[test]
+fn budgets_of_any_size_are_taken() {
+    for (number, expected) in [("1e300", "1000000000000000.00"), ("-1e-300", "-0.00"), ("1e4", "10000"), ("19.990000000000002", "19.99")] {
+        assert_eq!(lead(&granted(&format!(r#""ttclid":"t","budget":{number}"#))).budget.as_deref(), Some(expected), "{number}");
+    }
+    assert!(lead(&granted(&format!(r#""ttclid":"t","budget":{}"#, "9".repeat(400)))).budget.is_some());
 }
 
 #[test]
