@@ -124,7 +124,7 @@ async fn a_role_allows_what_it_names_and_no_more() {
     assert!(host.engine.repair(&member, Vec::new(), RepairAction::Discard, None).await.is_err());
     assert!(host.engine.put_destination(&member, "x", host.destination.spec.clone(), None).await.is_err());
     assert!(host.engine.check_destination(&member, "shop").await.is_err());
-    assert!(host.engine.remove_destination(&member, "shop").await.is_err());
+    assert!(host.engine.remove_destination(&member, "shop", true).await.is_err());
     assert!(host.engine.conversions(&viewer, &ConversionQuery::default()).await.is_ok());
 }
 
@@ -148,7 +148,7 @@ async fn a_destination_that_is_not_there_names_those_that_are() {
     let host = host(None).await;
     let missing = host.engine.destination(&host.owner, "till").await.map(|_| ()).unwrap_err();
     assert_eq!(missing.to_string(), "there is no destination `till`; there are: shop");
-    assert_eq!(host.engine.remove_destination(&host.owner, "shop").await.unwrap(), 0);
+    assert_eq!(host.engine.remove_destination(&host.owner, "shop", false).await.unwrap(), 0);
     let none = host.engine.destination(&host.owner, "shop").await.map(|_| ()).unwrap_err();
     assert_eq!(none.to_string(), "there is no destination `shop`; none is configured yet");
 }

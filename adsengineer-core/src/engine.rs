@@ -105,6 +105,9 @@ pub enum EngineError {
         /// The status asked for.
         to: LeadStatus,
     },
+    /// A destination with open deliveries is only removed by force.
+    #[error("{0}")]
+    OpenDeliveries(String),
     /// What is sealed cannot be opened.
     #[error("what is stored cannot be opened: {0}")]
     Vault(#[from] VaultError),

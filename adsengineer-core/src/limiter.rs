@@ -27,7 +27,8 @@ pub enum KeyKind {
     BadTokens = 4,
 }
 
-/// The name of one budget, alike in every process: the first 16 bytes of SHA-256 over the kind and the text.
+/// The name of one budget, alike in every process: the first 16 bytes of SHA-256 over the kind and the text. The last bit tells
+/// strangers (addresses) from the known (sources, organizations), so that a flood of the ones cannot take the others' places.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LimiterKey(pub u128);
 
@@ -66,7 +67,8 @@ impl LimiterKey {
     /// The key of `bytes` among those of its kind.
     pub fn new(kind: KeyKind, bytes: &[u8]) -> Self {
         let hash = Sha256::new().chain_update([kind as u8]).chain_update(bytes).finalize();
-        Self(hash.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte)))
+        let key = hash.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte));
+        Self(key & !1 | u128::from(matches!(kind, KeyKind::Source | KeyKind::Org)))
     }
 
     /// The key of a client's address: IPv4 whole, also when it is written as IPv6, and IPv6 by /64, since the other half is

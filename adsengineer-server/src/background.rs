@@ -37,11 +37,11 @@ pub async fn background(api: Api, worker: Option<Worker>, shutdown: watch::Recei
             }
         }
     }));
+    tasks.spawn(every(REPLAYS_EVERY, shutdown.clone(), move || {
+        let api = api.clone();
+        async move { replays(&api).await }
+    }));
     if let Some(worker) = worker {
-        tasks.spawn(every(REPLAYS_EVERY, shutdown.clone(), move || {
-            let api = api.clone();
-            async move { replays(&api).await }
-        }));
         tasks.spawn(work(worker, shutdown));
     }
     while tasks.join_next().await.is_some() {}

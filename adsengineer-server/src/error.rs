@@ -168,6 +168,7 @@ impl From<EngineError> for Problem {
             EngineError::KeyReused => conflict("IDEMPOTENCY_KEY_REUSED", &error),
             EngineError::Status { .. } => conflict("INVALID_STATUS_CHANGE", &error),
             EngineError::TooManyRevoked => conflict("TOO_MANY_REVOKED", &error),
+            EngineError::OpenDeliveries(_) => conflict("OPEN_DELIVERIES", &error),
             EngineError::Store(error) => error.into(),
             other => {
                 tracing::error!(error = %other, "an operation failed");

@@ -161,7 +161,7 @@ impl Pair {
             }
             1..=3 => Write::Release { org, destination, reviewed: self.steps.below(2) == 0, now_ms },
             4 | 6 => Write::Suppress { org, persons: vec![person(&format!("o{}", self.steps.below(25)))], now_ms },
-            5 if self.steps.below(12) == 0 => Write::RemoveDestination { org, destination, now_ms },
+            5 if self.steps.below(12) == 0 => Write::RemoveDestination { org, destination, force: self.steps.below(2) == 0, now_ms },
             _ => {
                 let action = if self.steps.below(4) == 0 { RepairAction::Discard } else { RepairAction::Replay { every_ms: 7 } };
                 let deliveries = (0..4).filter_map(|_| self.steps.one_of(&self.seen.deliveries)).collect();

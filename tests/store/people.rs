@@ -237,6 +237,7 @@ fn replay(f: &Fixture) -> Replay {
         next_ms: NOW,
         accept_duplicates: false,
         note: None,
+        steps: 0,
     }
 }
 
@@ -244,14 +245,17 @@ pub async fn a_replay_goes_on_until_it_is_stopped_or_finished(f: Fixture) {
     let put = |replay: Replay| Write::PutReplay { replay: Box::new(replay), repair: None, now_ms: NOW };
     let Ok(Done::Replay(id)) = one(&*f.store, put(replay(&f))).await else { panic!("no replay") };
     let running = f.store.running_replays().await.unwrap();
-    assert_eq!(running, [Replay { id, ..replay(&f) }]);
-    let further = Replay { id, replayed: 3, cursor: Some("dlv_".to_owned()), ..replay(&f) };
+    assert_eq!(running, [Replay { id, steps: 1, ..replay(&f) }]);
+    let further = Replay { replayed: 3, cursor: Some("dlv_".to_owned()), ..running[0].clone() };
     assert_eq!(one(&*f.store, put(further.clone())).await, Ok(Done::Replay(id)));
+    let again = one(&*f.store, put(further.clone())).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "a step computed from an older record is refused: {again:?}");
+    let further = Replay { steps: 2, ..further };
     assert_eq!(f.store.replay(&f.org, id).await.unwrap(), Some(further.clone()));
     let stopped = Replay { state: ReplayState::Stopped, ..further.clone() };
     assert_eq!(one(&*f.store, put(stopped.clone())).await, Ok(Done::Replay(id)));
     assert!(matches!(one(&*f.store, put(further)).await, Err(StoreError::Conflict(_))), "whoever goes on must learn of the stop");
-    assert_eq!(f.store.replay(&f.org, id).await.unwrap(), Some(stopped));
+    assert_eq!(f.store.replay(&f.org, id).await.unwrap(), Some(Replay { steps: 3, ..stopped }));
     assert!(f.store.running_replays().await.unwrap().is_empty());
     assert_eq!(f.store.replay(&org("other"), id).await.unwrap(), None);
     let foreign = Replay { id, org: org("other"), ..replay(&f) };

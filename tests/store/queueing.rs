@@ -282,7 +282,10 @@ pub async fn removal_stops_open_rows_and_leaves_none_without_an_end(f: Fixture) 
     let flying = f.sell(&["2"]).await[0];
     f.send(2).await;
     let queued = f.sell(&["3"]).await[0];
-    let remove = Write::RemoveDestination { org: f.org.clone(), destination: f.destination, now_ms: NOW };
+    let removal = |force| Write::RemoveDestination { org: f.org.clone(), destination: f.destination, force, now_ms: NOW };
+    let gently = one(&*f.store, removal(false)).await;
+    assert!(matches!(&gently, Err(StoreError::Conflict(why)) if why.contains("3 open deliveries")), "{gently:?}");
+    let remove = removal(true);
     assert_eq!(f.changed(remove.clone()).await, 2);
     assert_eq!((f.state(awaiting).await, f.state(queued).await), (State::DeliveredUnverified, State::Suppressed));
     assert_eq!(f.delivery(queued).await.reason.as_deref(), Some("DESTINATION_REMOVED"));

@@ -143,8 +143,8 @@ impl Api for Local {
         Ok(Checked { ok: !findings.iter().any(|f| f.blocking), findings, released })
     }
 
-    async fn remove_destination(&self, name: &str, _: bool) -> Result<u64, CliError> {
-        Ok(self.engine.remove_destination(&self.caller, name).await?)
+    async fn remove_destination(&self, name: &str, force: bool) -> Result<u64, CliError> {
+        Ok(self.engine.remove_destination(&self.caller, name, force).await?)
     }
 
     async fn rules(&self) -> Result<Rules, CliError> {

@@ -5,7 +5,7 @@ use crate::{
     destination::{CheckFinding, DestinationSpec},
     org::{Caller, Role},
     secret::Secret,
-    store::{CredentialsChange, Done, PutDestination, StoredDestination, Write},
+    store::{CredentialsChange, Done, PutDestination, StoreError, StoredDestination, Write},
     worker::Connector,
 };
 
@@ -55,19 +55,16 @@ impl Engine {
         self.destination(caller, name).await
     }
 
-    /// How many deliveries of a destination are not final.
-    pub async fn open_deliveries(&self, caller: &Caller, name: &str) -> Result<u64, EngineError> {
-        let destination = self.destination(caller, name).await?;
-        let status = self.status(caller).await?.into_iter().find(|s| s.destination.id == destination.id);
-        Ok(status.map_or(0, |s| s.states.iter().filter(|(state, _)| !state.is_final()).map(|(_, n)| n).sum()))
-    }
-
-    /// Removes a destination; its open deliveries become suppressed. Returns how many.
-    pub async fn remove_destination(&self, caller: &Caller, name: &str) -> Result<u64, EngineError> {
+    /// Removes a destination; with `force` even one with open deliveries, which become suppressed. Returns how many.
+    pub async fn remove_destination(&self, caller: &Caller, name: &str, force: bool) -> Result<u64, EngineError> {
         require(caller, Role::Admin)?;
         let destination = self.destination(caller, name).await?;
-        let command = Write::RemoveDestination { org: caller.org().clone(), destination: destination.id, now_ms: self.clock.now_ms() };
-        let done = self.request(caller, None, command).await?;
+        let command =
+            Write::RemoveDestination { org: caller.org().clone(), destination: destination.id, force, now_ms: self.clock.now_ms() };
+        let done = match self.request(caller, None, command).await {
+            Err(EngineError::Store(StoreError::Conflict(why))) => return Err(EngineError::OpenDeliveries(why)),
+            done => done?,
+        };
         self.setups.forget(caller.org());
         self.connector.forget();
         Ok(changed(&done))

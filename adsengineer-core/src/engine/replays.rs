@@ -141,6 +141,7 @@ impl Engine {
             next_ms: now_ms,
             accept_duplicates: request.accept_duplicates,
             note: request.note,
+            steps: 0,
         };
         let done = self.request(caller, once, Write::PutReplay { replay: Box::new(replay.clone()), repair: None, now_ms }).await?;
         match done {

@@ -301,4 +301,20 @@ mod tests {
         });
         assert_eq!(admitted.into_inner(), 1000);
     }
+
+    #[test]
+    fn a_flood_of_strangers_takes_no_place_of_an_organization() {
+        let limiter = MemoryLimiter::new(2048);
+        let org = |cost| {
+            let quota = Quota::try_new(10, 60_000, 10).unwrap();
+            Charge { key: LimiterKey::new(KeyKind::Org, b"acme"), quota, cost }
+        };
+        assert_eq!(charge_one(&limiter, org(1), NOW_US).remaining, 9);
+        for address in 0..100_000_u32 {
+            let quota = Quota::try_new(5, 900_000, 5).unwrap();
+            let key = LimiterKey::for_ip(KeyKind::BadTokens, std::net::Ipv4Addr::from_bits(address).into());
+            charge_one(&limiter, Charge { key, quota, cost: 1 }, NOW_US);
+        }
+        assert_eq!(charge_one(&limiter, org(1), NOW_US).remaining, 8);
+    }
 }

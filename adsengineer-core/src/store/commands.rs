@@ -34,6 +34,8 @@ pub enum Write {
         org: OrgId,
         /// Which.
         destination: DestinationId,
+        /// Even with deliveries that are not final; else it is refused.
+        force: bool,
         /// When, in Unix milliseconds.
         now_ms: i64,
     },

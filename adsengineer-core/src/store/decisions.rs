@@ -87,6 +87,14 @@ pub(crate) fn moved_account(name: &str) -> StoreError {
     ))
 }
 
+/// Refuses to remove a destination with deliveries that are not final.
+pub(crate) fn refuse_open(name: &str, open: u64) -> Result<(), StoreError> {
+    match open {
+        0 => Ok(()),
+        n => Err(StoreError::Conflict(format!("`{name}` has {n} open deliveries, which would be stopped; force it if they should be"))),
+    }
+}
+
 pub(crate) fn answer_lost() -> Why {
     Why::new("ANSWER_LOST", "the process that sent it ended before the answer was recorded")
 }

@@ -188,6 +188,9 @@ pub struct Replay {
     pub accept_duplicates: bool,
     /// Said by the one who asked.
     pub note: Option<Arc<str>>,
+    /// How often it was recorded; a step that was computed from an older record is refused.
+    #[serde(default)]
+    pub steps: u64,
 }
 
 fn no_replay() -> ReplayId {
@@ -195,6 +198,11 @@ fn no_replay() -> ReplayId {
 }
 
 impl Replay {
+    /// Whether this was computed from `known`, which still runs.
+    pub(super) fn follows(&self, known: &Self) -> bool {
+        known.state == ReplayState::Running && known.org == self.org && known.steps == self.steps
+    }
+
     /// Counts what became of a step.
     pub(super) fn count(&mut self, results: &[Repaired]) {
         let done = results.iter().filter(|r| **r == Repaired::Done).count();

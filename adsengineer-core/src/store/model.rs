@@ -20,7 +20,7 @@ use super::{
     Agenda, Captured, Claimed, ConversionQuery, ConversionView, CredentialsChange, DeadLetter, DeadLetterQuery, DestinationStatus, Done,
     LeadCounts, LeadQuery, Lease, NewConversion, Once, Page, PendingUpload, PersonKey, PutDestination, Queue, Reads, Reconciliation,
     Replay, RevokedToken, StopCause, Store, StoreError, StoredConsent, StoredDestination, StoredLead, StoredRule, UploadResult, UploadView,
-    WorkerId, Write, audited, destination_removed, moved_account,
+    WorkerId, Write, audited, destination_removed, moved_account, refuse_open,
 };
 use crate::{
     audit::{self, AuditKey, Link},
@@ -173,7 +173,9 @@ impl World {
             Write::Begin(begin) => self.begin(&begin).map(Done::Begun),
             Write::Settle(settle) => Ok(Done::Settled(self.settle(settle))),
             Write::PutDestination(put) => self.put_destination(put).map(Done::Destination),
-            Write::RemoveDestination { org, destination, now_ms } => self.remove_destination(&org, destination, now_ms).map(Done::Changed),
+            Write::RemoveDestination { org, destination, force, now_ms } => {
+                self.remove_destination(&org, destination, force, now_ms).map(Done::Changed)
+            }
             Write::Hold { destination, action_id, scope, why, now_ms } => {
                 Ok(Done::Changed(self.hold(destination, action_id.as_ref(), scope, &why, now_ms)))
             }
@@ -214,8 +216,11 @@ impl World {
         Ok(id)
     }
 
-    fn remove_destination(&mut self, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
-        self.destination_mut(org, id)?;
+    fn remove_destination(&mut self, org: &OrgId, id: DestinationId, force: bool, now_ms: i64) -> Result<u64, StoreError> {
+        let name = self.destination_mut(org, id)?.name.clone();
+        if !force {
+            refuse_open(&name, self.deliveries.values().filter(|d| d.destination == id && !d.state.is_final()).count() as u64)?;
+        }
         self.removed.insert(id);
         self.uploads.values_mut().filter(|u| u.destination == id).for_each(|u| u.result.poll_at_ms = None);
         Ok(self.stop_deliveries(now_ms, StopCause::Removed, &destination_removed(), |d| d.destination == id))

@@ -8,7 +8,7 @@ use adsengineer_core::{
     secret::Secret,
     shape::{Destination, Destinations},
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -65,12 +65,7 @@ pub(crate) async fn remove(
     Name(name): Name,
     Query(force): Query<Force>,
 ) -> Result<Json<RemovedDestination>, Problem> {
-    let open = api.engine().open_deliveries(&caller.0, &name).await?;
-    if open > 0 && !force.force {
-        let detail = format!("`{name}` has {open} open deliveries, which would be stopped; give `force=true` if they should be");
-        return Err(Problem::new(StatusCode::CONFLICT, "OPEN_DELIVERIES", detail));
-    }
-    let suppressed = api.engine().remove_destination(&caller.0, &name).await?;
+    let suppressed = api.engine().remove_destination(&caller.0, &name, force.force).await?;
     Ok(Json(RemovedDestination { removed: true, suppressed }))
 }
 

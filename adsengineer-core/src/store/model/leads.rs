@@ -145,12 +145,13 @@ impl World {
     pub(super) fn put_replay(&mut self, mut replay: Replay, repair: Option<&Repair>, now_ms: i64) -> Result<Done, StoreError> {
         if replay.id.0 == 0 {
             replay.id = ReplayId(self.next_id(now_ms));
-        } else if self.people.replays.get(&replay.id).is_none_or(|known| known.state != ReplayState::Running || known.org != replay.org) {
-            return Err(StoreError::Conflict(format!("replay {} does not run any more", replay.id)));
+        } else if !self.people.replays.get(&replay.id).is_some_and(|known| replay.follows(known)) {
+            return Err(StoreError::Conflict(format!("replay {} does not run any more, or went on in the meantime", replay.id)));
         }
         if let Some(repair) = repair {
             replay.count(&self.repair(repair));
         }
+        replay.steps += 1;
         let id = replay.id;
         self.people.replays.insert(id, replay);
         Ok(Done::Replay(id))

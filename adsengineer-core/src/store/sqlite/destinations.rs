@@ -9,7 +9,10 @@ use crate::{
     delivery::State,
     id::{DeliveryId, DestinationId},
     org::OrgId,
-    store::{CredentialsChange, Health, PutDestination, StopCause, StoreError, StoredDestination, destination_removed, moved_account},
+    store::{
+        CredentialsChange, Health, PutDestination, StopCause, StoreError, StoredDestination, destination_removed, moved_account,
+        refuse_open,
+    },
 };
 
 /// A destination, and whether it was removed.
@@ -108,8 +111,14 @@ pub(super) fn put_health(conn: &Connection, id: DestinationId, health: &Health) 
     Ok(())
 }
 
-pub(super) fn remove(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, StoreError> {
-    own(tx.conn, org, id)?;
+pub(super) fn remove(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, force: bool, now_ms: i64) -> Result<u64, StoreError> {
+    let destination = own(tx.conn, org, id)?;
+    if !force {
+        // What this transaction made is not in the table yet.
+        tx.tally.write(tx.conn)?;
+        let open: u64 = tally::counts(tx.conn, id)?.iter().filter(|(state, _)| !state.is_final()).map(|(_, n)| n).sum();
+        refuse_open(&destination.name, open)?;
+    }
     tx.conn.prepare_cached("UPDATE destinations SET removed = 1 WHERE id = ?1")?.execute([id.0])?;
     tx.conn.prepare_cached("UPDATE uploads SET poll_at_ms = NULL WHERE destination = ?1 AND poll_at_ms IS NOT NULL")?.execute([id.0])?;
     let mut stopped = 0;

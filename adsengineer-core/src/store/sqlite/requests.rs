@@ -92,12 +92,15 @@ pub(super) fn revoked(conn: &Connection, after: i64, now_ms: i64) -> Result<Vec<
 
 pub(super) fn put_replay(tx: &mut Tx<'_>, replay: &Replay, repair: Option<&Repair>, now_ms: i64) -> Result<Done, StoreError> {
     let mut replay = replay.clone();
+    if replay.id.0 != 0 && !self::replay(tx.conn, &replay.org, replay.id)?.is_some_and(|known| replay.follows(&known)) {
+        return Err(StoreError::Conflict(format!("replay {} does not run any more, or went on in the meantime", replay.id)));
+    }
     if let Some(repair) = repair {
         replay.count(&super::settle::repair(tx, repair)?);
     }
-    let replay = &replay;
+    replay.steps += 1;
     let org = tx.org_number(&replay.org)?;
-    let record = serde_json::to_string(replay).map_err(|_| damaged("a replay"))?;
+    let record = serde_json::to_string(&replay).map_err(|_| damaged("a replay"))?;
     let running = replay.state == ReplayState::Running;
     if replay.id.0 == 0 {
         let id = tx.next_id(now_ms);
@@ -105,11 +108,9 @@ pub(super) fn put_replay(tx: &mut Tx<'_>, replay: &Replay, repair: Option<&Repai
         insert.execute(params![id, org, running, record])?;
         return Ok(Done::Replay(ReplayId(id)));
     }
-    let mut update = tx.conn.prepare_cached("UPDATE replays SET running = ?3, record = ?4 WHERE id = ?1 AND org = ?2 AND running = 1")?;
-    match update.execute(params![replay.id.0, org, running, record])? {
-        0 => Err(StoreError::Conflict(format!("replay {} does not run any more", replay.id))),
-        _ => Ok(Done::Replay(replay.id)),
-    }
+    let mut update = tx.conn.prepare_cached("UPDATE replays SET running = ?2, record = ?3 WHERE id = ?1")?;
+    update.execute(params![replay.id.0, running, record])?;
+    Ok(Done::Replay(replay.id))
 }
 
 const REPLAYS: &str = "SELECT r.id, o.name, r.record FROM replays r JOIN organizations o ON o.num = r.org";

@@ -112,7 +112,9 @@ fn run(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
         Write::Begin(begin) => Done::Begun(queue::begin(tx, begin)?),
         Write::Settle(settled) => Done::Settled(settle::settle(tx, settled)?),
         Write::PutDestination(put) => Done::Destination(destinations::put(tx, put)?),
-        Write::RemoveDestination { org, destination, now_ms } => Done::Changed(destinations::remove(tx, org, *destination, *now_ms)?),
+        Write::RemoveDestination { org, destination, force, now_ms } => {
+            Done::Changed(destinations::remove(tx, org, *destination, *force, *now_ms)?)
+        }
         Write::Hold { destination, action_id, scope, why, now_ms } => {
             Done::Changed(settle::hold(tx, *destination, action_id.as_ref(), *scope, why, *now_ms)?)
         }
