@@ -48,12 +48,13 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
         Some(_) => context.database()?.with_file_name("sandbox.db"),
         None => context.database()?,
     };
+    // What cannot work is said before a database is made.
+    let ring = context.settings.key_ring(context.made_jwt_secret(&database)?)?;
+    let tls = context.settings.tls()?;
     let engine = match &sandbox {
         Some(sandbox) => context.engine_on(&database, sandbox)?,
         None => context.engine()?,
     };
-    let ring = context.settings.key_ring(context.made_jwt_secret(&database)?)?;
-    let tls = context.settings.tls()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let api = context.settings.api(engine.clone(), ring)?;
     // Before the first request: a token that was revoked must not pass.
