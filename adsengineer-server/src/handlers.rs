@@ -44,7 +44,9 @@ fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem
 fn millis(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     let parse = |text: &str| {
         let time = text.parse::<Timestamp>().ok().or_else(|| (text.starts_with("9999-12-3")).then_some(Timestamp::MAX));
-        time.map(Timestamp::as_millisecond).ok_or_else(|| Problem::field(format!("?{name}"), "INVALID_PARAMETER", "the time is not RFC 3339, such as 2026-11-20T12:00:00Z"))
+        time.map(Timestamp::as_millisecond).ok_or_else(|| {
+            Problem::field(format!("?{name}"), "INVALID_PARAMETER", "the time is not RFC 3339, such as 2026-11-20T12:00:00Z")
+        })
     };
     text.map(parse).transpose()
 }

@@ -12,7 +12,8 @@ use super::patterns as is;
 /// Makes the schemas of requests exact.
 pub(super) fn bodies(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    schemas["Currency"] = json!({"type": "string", "description": "A code of ISO 4217, list one.", "enum": Currency::codes().collect::<Vec<_>>()});
+    schemas["Currency"] =
+        json!({"type": "string", "description": "A code of ISO 4217, list one.", "enum": Currency::codes().collect::<Vec<_>>()});
     schemas["Decimal"] = json!({
         "type": ["string", "number"], "pattern": is::DECIMAL, "minimum": 0, "maximum": 999_999_999_999_999_u64,
         "description": "A decimal. As a string it is exact, with up to 15 digits, six of them after the point; a number is rounded half to even to as many.",
@@ -110,7 +111,11 @@ fn value_with_currency() -> Value {
 
 fn conversions(schemas: &mut Value) {
     let person = &mut schemas["IdentifiersBody"];
-    texts(person, is::TEXT, &[("email", 254), ("phone", 64), ("first_name", 200), ("last_name", 200), ("postal_code", 32), ("country", 32)]);
+    texts(
+        person,
+        is::TEXT,
+        &[("email", 254), ("phone", 64), ("first_name", 200), ("last_name", 200), ("postal_code", 32), ("country", 32)],
+    );
     let conversion = &mut schemas["ConversionBody"];
     texts(conversion, is::SAID, &[("action", 256)]);
     texts(conversion, is::TEXT, &[("order_id", 256)]);
@@ -118,7 +123,11 @@ fn conversions(schemas: &mut Value) {
     texts(conversion, is::LEAD_OR_NONE, &[("lead_id", 64)]);
     time(conversion, "occurred_at");
     currency(conversion);
-    tell(conversion, "destinations", json!({"minItems": 1, "maxItems": 50, "items": {"type": "string", "pattern": is::TEXT, "maxLength": 100}}));
+    tell(
+        conversion,
+        "destinations",
+        json!({"minItems": 1, "maxItems": 50, "items": {"type": "string", "pattern": is::TEXT, "maxLength": 100}}),
+    );
     let lead = has("lead_id", &json!({"type": "string", "minLength": 1}));
     let state = has("ad_user_data", &json!({"not": {"type": "null"}}));
     let mut consent = state;

@@ -91,7 +91,8 @@ pub(super) const KEY: &str = r#"^("[ !#-~]{1,255}"|[!#-~]([ !#-~]{0,253}[!#-~])?
 /// Names of destinations, rules and organizations.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]*$";
 /// A rate, no faster than one in a millisecond.
-pub(super) const RATE: &str = "^(([1-9][0-9]{0,2}|1000)/s|([1-9][0-9]{0,3}|[1-5][0-9]{4}|60000)/m|([1-9][0-9]{0,5}|[12][0-9]{6}|3[0-5][0-9]{5}|3600000)/h)$";
+pub(super) const RATE: &str =
+    "^(([1-9][0-9]{0,2}|1000)/s|([1-9][0-9]{0,3}|[1-5][0-9]{4}|60000)/m|([1-9][0-9]{0,5}|[12][0-9]{6}|3[0-5][0-9]{5}|3600000)/h)$";
 /// The id of a lead, a change, a conversion, a delivery and a replay.
 pub(super) const LEAD: &str = id!("lead_");
 pub(super) const LEAD_OR_NONE: &str = "^(lead_[0-7][0-9a-hjkmnp-tv-z]{12})?$";

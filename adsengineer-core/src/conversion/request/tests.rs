@@ -120,11 +120,9 @@ fn requests_are_not_looked_at_for_the_damage_of_spreadsheets() {
 
 #[test]
 fn times_with_any_offset_are_judged_by_the_clock() {
-    for (time, code) in [
-        ("2026-11-19T14:04:00+23:59", ""),
-        ("9999-12-31T23:59:59-23:59", "TIME_IN_FUTURE"),
-        ("0001-01-01T00:00:00+23:59", "EVENT_TOO_OLD"),
-    ] {
+    for (time, code) in
+        [("2026-11-19T14:04:00+23:59", ""), ("9999-12-31T23:59:59-23:59", "TIME_IN_FUTURE"), ("0001-01-01T00:00:00+23:59", "EVENT_TOO_OLD")]
+    {
         let body = with(&format!(r#""gclid":"a",{AGREED}"#)).replace("2026-11-18T14:05:00Z", time);
         match parse(&body) {
             Ok(_) => assert_eq!(code, "", "{time}"),
