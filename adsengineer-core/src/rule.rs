@@ -158,3 +158,35 @@ impl Rule {
         fixed.map(|(amount, currency)| Money { amount, currency }).or(lead.value).or_else(scored)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(fields: &str) -> Vec<(String, &'static str)> {
+        match parse_rule(format!(r#"{{"on":"lead.won","action":" Sale ",{fields}}}"#).as_bytes()) {
+            Ok(rule) => {
+                assert_eq!(&*rule.action, "Sale");
+                Vec::new()
+            }
+            Err(BodyError::Invalid(errors)) => errors.into_iter().map(|e| (e.pointer, e.code)).collect(),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_value_needs_a_currency_and_a_currency_stands_alone() {
+        for good in [r#""value":null"#, r#""currency":"EUR""#, r#""value":19.990000000000002,"currency":"EUR""#] {
+            assert_eq!(codes(good), [], "{good}");
+        }
+        for (bad, pointer, code) in [
+            (r#""value":"1""#, "/currency", "CURRENCY_MISSING"),
+            (r#""value":"1","currency":"""#, "/currency", "INVALID_CURRENCY"),
+            (r#""currency":"""#, "/currency", "INVALID_CURRENCY"),
+            (r#""currency":"AAA""#, "/currency", "INVALID_CURRENCY"),
+            (r#""value":"","currency":"EUR""#, "/value", "INVALID_VALUE"),
+        ] {
+            assert_eq!(codes(bad), [(pointer.to_owned(), code)], "{bad}");
+        }
+    }
+}

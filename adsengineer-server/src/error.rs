@@ -288,4 +288,17 @@ mod tests {
         });
         assert_eq!(body, expected);
     }
+
+    #[test]
+    fn what_only_the_moment_decides_is_a_conflict_or_missing_and_no_fault_of_form() {
+        let error = |code| FieldError { pointer: "/occurred_at".to_owned(), code, detail: String::new() };
+        let early = Problem::from(BodyError::Invalid(vec![error("TIME_IN_FUTURE"), error("EVENT_TOO_OLD")]));
+        assert_eq!((early.status.as_u16(), early.code, early.errors.len()), (409, "TIME_OUT_OF_RANGE", 2));
+        let wrong = Problem::from(BodyError::Invalid(vec![error("TIME_IN_FUTURE"), error("INVALID_EMAIL")]));
+        assert_eq!((wrong.status.as_u16(), wrong.code), (422, "VALIDATION_FAILED"));
+        let missing = Problem::from(EngineError::Invalid(vec![error("UNKNOWN_ACTION"), error("LEAD_NOT_FOUND")]));
+        assert_eq!((missing.status.as_u16(), missing.code, missing.errors.len()), (404, "NOT_FOUND", 2));
+        let unfit = Problem::from(EngineError::Invalid(vec![error("UNKNOWN_ACTION")]));
+        assert_eq!((unfit.status.as_u16(), unfit.code), (409, "CONFLICT"));
+    }
 }

@@ -22,6 +22,8 @@ use crate::{Api, router::routes};
 mod exact;
 mod links;
 mod patterns;
+#[cfg(test)]
+mod tests;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -148,10 +150,11 @@ fn complete(path: &str, operation: &mut Operation) {
     if named {
         errors.push(("422", "Parameters that cannot be used"));
     }
-    if path.contains('{') || path == "/api/v1/conversions" {
+    if path.contains('{') || (path == "/api/v1/conversions" && takes_body) {
         errors.push(("404", "It is not there, or it is another organization's"));
     }
-    if path == "/api/v1/destinations/{name}" || path.contains("check") || path.contains("/replays/") {
+    let changes = matches!(operation.operation_id.as_deref(), Some("remove" | "check" | "stop"));
+    if changes && !path.contains("/rules/") {
         errors.push(("409", "It does not fit what is there"));
     }
     for (status, description) in errors {

@@ -291,8 +291,12 @@ fn json_lines_have_the_fields_of_the_api() {
             "1 -TIME_ZONE_MISSING[occurred_at]",
         ),
         (
-            r#"{"action":"Lead","occurred_at":"2026-11-18T14:05:00Z","gclid":"Cj0A","value":1e3,"currency":"EUR","consent":{"ad_user_data":"granted"}}"#,
+            r#"{"action":"Lead","occurred_at":"2026-11-18T14:05:00Z","gclid":"Cj0A","value":"1E+3","currency":"EUR","consent":{"ad_user_data":"granted"}}"#,
             "1 -SCIENTIFIC_NOTATION[value]",
+        ),
+        (
+            r#"{"action":"Lead","occurred_at":"2026-11-18T14:05:00Z","gclid":"Cj0A","value":1e3,"currency":"EUR","consent":{"ad_user_data":"granted"}}"#,
+            "1 2026-11-18T14:05:00Z gclid=Cj0A 1000.00 EUR",
         ),
         (
             r#"{"action":"Lead","occurred_at":"2026-11-18T14:05:00Z","gclid":"Cj0A","value":-1,"currency":"EUR","consent":{"ad_user_data":"granted"}}"#,

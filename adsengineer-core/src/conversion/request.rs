@@ -107,9 +107,9 @@ impl Conversion {
     }
 }
 
-/// A second of Unix time as RFC 3339, in the years that the format has.
+/// A second of Unix time as RFC 3339; what is before 1970 is too old whatever it says.
 fn utc(second: i64) -> String {
-    Timestamp::from_second(second).unwrap_or(Timestamp::MAX).to_string()
+    Timestamp::from_second(second.max(0)).unwrap_or(Timestamp::MAX).to_string()
 }
 
 /// Whether the person said no, which is taken out.

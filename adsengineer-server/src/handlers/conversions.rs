@@ -26,7 +26,8 @@ const CONVERSIONS_MAX: usize = 2000;
 /// Takes conversions in
 ///
 /// One conversion or an array of up to 2000, all or none. Each is delivered to the destinations it names, else to every one that has
-/// its action. The same conversion again is a duplicate and not sent twice.
+/// its action. The same conversion again is a duplicate and not sent twice. A sound one whose time has not come yet, or is too long
+/// ago for the platforms, is a conflict with the clock: 409. A lead or a destination that it names must be there: 404.
 #[utoipa::path(
     post, path = "/api/v1/conversions", tag = "conversions",
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request safe to repeat for 24 hours", min_length = 1, max_length = 255, pattern = "^[!#-~]+$")),

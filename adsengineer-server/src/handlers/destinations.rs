@@ -140,7 +140,7 @@ fn yes() -> bool {
 }
 
 impl DestinationBody {
-    fn read(self) -> Result<(DestinationSpec, Credentials), Problem> {
+    pub(crate) fn read(self) -> Result<(DestinationSpec, Credentials), Problem> {
         let account = |field: &str, text: &str| {
             text.parse::<CustomerId>().map_err(|why| Problem::field(format!("/{field}"), "INVALID_CUSTOMER_ID", why.to_string()))
         };

@@ -336,3 +336,26 @@ pub struct DiscardAnswer {
     /// Those that were given up.
     discarded: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_as_time_between_two_and_never_faster_than_the_clock_ticks() {
+        for (text, every_ms) in [("50/s", 20), ("1000/s", 1), ("60000/m", 1), ("1/h", 3_600_000)] {
+            assert_eq!(rate(text).ok(), Some(every_ms), "{text}");
+        }
+        for text in ["0/s", "01/s", "+5/s", "1001/s", "5/d", "5", "/s", "s/5", ""] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_dead_webhooks_matches_nothing() {
+        let filter = |json: &str| choice(None, Some(serde_json::from_str(json).unwrap())).unwrap().filter.until_ms;
+        assert_eq!(filter(r#"{"kind":"webhook"}"#), Some(0));
+        assert_eq!(filter(r#"{"source":"shop"}"#), Some(0));
+        assert_eq!(filter(r#"{"kind":"delivery"}"#), None);
+    }
+}

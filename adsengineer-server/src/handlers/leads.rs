@@ -25,6 +25,7 @@ const LEADS_MAX: usize = 1000;
 ///
 /// One lead or an array of up to 1000, all or none. Consent comes first: of a lead without `consent.storage = granted` nothing
 /// is stored, and it is listed in `denied_leads`. A lead with the `external_id` of a known one of the same site updates it.
+/// A time that has not come yet is a conflict with the clock: 409.
 #[utoipa::path(
     post, path = "/api/v1/leads", tag = "leads",
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes the request safe to repeat for 24 hours", min_length = 1, max_length = 255, pattern = "^[!#-~]+$")),
@@ -163,7 +164,8 @@ pub(crate) struct LeadBody {
     /// E-mail address, or its SHA-256 in hexadecimal.
     #[schema(max_length = 254)]
     email: Option<String>,
-    /// Phone number with its country code, or its SHA-256 in hexadecimal.
+    /// Phone number with its country code, or its SHA-256 in hexadecimal. Its form counts (ITU-T E.164), not whether somebody has it:
+    /// a lead is not lost for a number that no list of numbers knows.
     #[schema(max_length = 64)]
     phone: Option<String>,
     /// Google click id.

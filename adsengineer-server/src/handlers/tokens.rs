@@ -123,3 +123,21 @@ pub struct TokenAnswer {
     #[schema(value_type = String, format = DateTime)]
     exp: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_a_whole_number_however_it_is_written() {
+        let ttl = |text: &str| {
+            serde_json::from_str::<TokenBody>(&format!(r#"{{"sub":"a","role":"viewer","ttl_seconds":{text}}}"#)).map(|b| b.ttl_seconds)
+        };
+        for (text, expected) in [("60", Some(60)), ("60.0", Some(60)), ("6e1", Some(60)), ("null", None)] {
+            assert_eq!(ttl(text).unwrap(), expected, "{text}");
+        }
+        for text in ["60.5", "-1", "1e300", "\"60\"", "true"] {
+            assert!(ttl(text).is_err(), "{text}");
+        }
+    }
+}
