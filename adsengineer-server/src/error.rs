@@ -135,13 +135,8 @@ impl From<BodyError> for Problem {
     }
 }
 
-/// What is wrong with fields. Where that is the clock alone, the request is sound and only comes too early or too late: a
-/// conflict with the state of things, not a fault of its form.
+/// What is wrong with fields.
 fn invalid(errors: Vec<FieldError>) -> Problem {
-    if errors.iter().all(|error| matches!(error.code, "TIME_IN_FUTURE" | "TIME_TOO_EARLY" | "EVENT_TOO_OLD")) {
-        let detail = "a time is not one that can be taken now; nothing was done";
-        return Problem { errors, ..Problem::new(StatusCode::CONFLICT, "TIME_OUT_OF_RANGE", detail) };
-    }
     let detail = format!("{} of the body's fields cannot be used; nothing was done", errors.len());
     Problem { errors, ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "VALIDATION_FAILED", detail) }
 }
@@ -221,7 +216,6 @@ mod tests {
         let refusal = Refusal::UnknownAction { destination: "shop".into(), action: "Sale".into() };
         for (error, expected) in [
             (EngineError::Forbidden { needed: Role::Admin, has: Role::Viewer }, (403, "FORBIDDEN", None)),
-            (EngineError::Invalid(Vec::new()), (422, "VALIDATION_FAILED", None)),
             (EngineError::Refused(refusal), (422, "VALIDATION_FAILED", None)),
             (EngineError::NoDestination { name: "till".into(), names: vec!["shop".into()] }, (404, "NOT_FOUND", None)),
             (EngineError::NotFound("lead `x`".into()), (404, "NOT_FOUND", None)),
@@ -290,12 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_moment_decides_is_a_conflict_or_missing_and_no_fault_of_form() {
-        let error = |code| FieldError { pointer: "/occurred_at".to_owned(), code, detail: String::new() };
-        let early = Problem::from(BodyError::Invalid(vec![error("TIME_IN_FUTURE"), error("EVENT_TOO_OLD")]));
-        assert_eq!((early.status.as_u16(), early.code, early.errors.len()), (409, "TIME_OUT_OF_RANGE", 2));
-        let wrong = Problem::from(BodyError::Invalid(vec![error("TIME_IN_FUTURE"), error("INVALID_EMAIL")]));
-        assert_eq!((wrong.status.as_u16(), wrong.code), (422, "VALIDATION_FAILED"));
+    fn what_a_sound_request_names_and_does_not_find_is_missing_or_a_conflict() {
+        let error = |code| FieldError { pointer: "/lead_id".to_owned(), code, detail: String::new() };
         let missing = Problem::from(EngineError::Invalid(vec![error("UNKNOWN_ACTION"), error("LEAD_NOT_FOUND")]));
         assert_eq!((missing.status.as_u16(), missing.code, missing.errors.len()), (404, "NOT_FOUND", 2));
         let unfit = Problem::from(EngineError::Invalid(vec![error("UNKNOWN_ACTION")]));

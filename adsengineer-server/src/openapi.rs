@@ -1,11 +1,17 @@
 //! The OpenAPI document: paths and schemas come from the handlers, what all share is added here.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::{
     Router,
+    body::Body,
+    extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
+use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
 use utoipa::{
     OpenApi, ToSchema,
@@ -19,6 +25,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{Api, router::routes};
 
+mod calendar;
 mod exact;
 mod links;
 mod patterns;
@@ -192,12 +199,31 @@ fn add_headers(status: &str, response: &mut Response) {
 }
 
 /// The document and its browser.
-pub(crate) fn pages(document: &Value) -> Router<Api> {
-    let text = document.to_string();
-    let json = move || {
-        let text = text.clone();
-        async move { (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response() }
+pub(crate) fn pages(document: Value) -> Router<Api> {
+    let today = Arc::new(Today { document, text: Mutex::default() });
+    let json = move |State(api): State<Api>| {
+        let text = today.text(api.engine().clock().now());
+        async move { (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], Body::from(text)).into_response() }
     };
     let ui: Router<Api> = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json")).into();
     Router::new().route("/openapi.json", get(json)).merge(ui)
+}
+
+/// The document with the times of the day on which it was asked for last.
+struct Today {
+    document: Value,
+    text: Mutex<(i64, Bytes)>,
+}
+
+impl Today {
+    fn text(&self, now: Timestamp) -> Bytes {
+        let day = now.as_second().div_euclid(86_400);
+        let mut kept = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.1.is_empty() || kept.0 != day {
+            let mut document = self.document.clone();
+            calendar::tell(&mut document, now);
+            *kept = (day, document.to_string().into());
+        }
+        kept.1.clone()
+    }
 }

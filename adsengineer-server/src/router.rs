@@ -33,7 +33,7 @@ pub fn api_router(api: Api) -> Router {
     let (routes, document) = routes().split_for_parts();
     let document = openapi::finish(document, api.url());
     let mut router = routes
-        .merge(openapi::pages(&document))
+        .merge(openapi::pages(document))
         .fallback(nowhere)
         .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(COMPRESS_FROM)))
         .layer(from_fn_with_state(api.clone(), room))

@@ -79,7 +79,7 @@ async fn a_conversion_without_a_destination_is_kept_with_a_warning_and_unknown_n
     let expected =
         [("/1/destinations/1", "UNKNOWN_DESTINATION"), ("/2/destinations/0", "UNKNOWN_ACTION"), ("/3/lead_id", "LEAD_NOT_FOUND")];
     let expected = expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned()));
-    assert_eq!(stage.post(CONVERSIONS, &batch).await.faults(), expected);
+    assert_eq!(stage.post(CONVERSIONS, &batch).await.faults_under(404), expected);
     assert_eq!(stage.effects().await, before);
 }
 
@@ -95,7 +95,7 @@ async fn a_lead_completes_a_conversion_and_another_organizations_lead_does_not()
     assert_eq!(shown["consent"]["ad_user_data"], "granted");
     let stranger = stage.token("globex", Role::Owner);
     let theirs = stage.ask("POST", CONVERSIONS, Some(&stranger), Some(&body)).await;
-    assert_eq!(theirs.faults(), [("/lead_id".to_owned(), "LEAD_NOT_FOUND".to_owned())]);
+    assert_eq!(theirs.faults_under(404), [("/lead_id".to_owned(), "LEAD_NOT_FOUND".to_owned())]);
 }
 
 #[tokio::test]

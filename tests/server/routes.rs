@@ -132,7 +132,7 @@ impl Things {
         let sold = stage.post("/api/v1/conversions", &sale("sandbox-INVALID_GCLID")).await.ok(202);
         stage.work().await;
         let letters = stage.get("/api/v1/dlq").await.ok(200);
-        let replay = stage.post("/api/v1/dlq/replay", &json!({"filter": {"reason": "NOTHING"}})).await.ok(202);
+        let replay = stage.post("/api/v1/dlq/replay", &json!({"ids": [letters["dead_letters"][0]["id"]]})).await.ok(202);
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{letters}")).to_owned();
         Self {
             lead: text(&lead["leads"][0]["id"]),

@@ -59,7 +59,13 @@ impl Said {
     /// The pointers of a refused request, with their codes.
     #[track_caller]
     pub fn faults(&self) -> Vec<(String, String)> {
-        self.refused(422);
+        self.faults_under(422)
+    }
+
+    /// The same under another status.
+    #[track_caller]
+    pub fn faults_under(&self, status: u16) -> Vec<(String, String)> {
+        self.refused(status);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let body = self.json();
         body["errors"].as_array().map(|all| all.iter().map(|e| (text(&e["pointer"]), text(&e["code"]))).collect()).unwrap_or_default()

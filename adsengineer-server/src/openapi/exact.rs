@@ -1,8 +1,8 @@
 //! What the types of the handlers cannot say: patterns, alternatives, and which fields need each other.
 //!
 //! The rules themselves are the core's; here they are told to whoever reads the document, so that a body that fits its schema
-//! is taken, and one that does not is refused. What only the moment decides (a time in the future, a name that is not known)
-//! is answered with 404 or 409 and is no matter of the schema.
+//! is taken, and one that does not is refused. Names that are not known are answered with 404 or 409 and are no matter of the
+//! schema; which times can be taken is told by [`super::calendar`].
 
 use adsengineer_core::money::Currency;
 use serde_json::{Map, Value, json};
