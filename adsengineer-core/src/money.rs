@@ -86,6 +86,8 @@ impl FromStr for Amount {
         let (mut mantissa, mut scale, mut digits, mut point) = (0_i64, 0_u8, 0_usize, false);
         for (i, &byte) in bytes.iter().enumerate() {
             match byte {
+                // The zeros that a currency is written with are no digits more: `123456789012345.00`.
+                b'0' if point && digits >= MAX_DIGITS && are_zeros(&bytes[i..], MAX_SCALE - scale) => break,
                 b'0'..=b'9' => {
                     digits += usize::from(mantissa != 0 || byte != b'0');
                     if digits > MAX_DIGITS || (point && scale == MAX_SCALE) {
@@ -104,6 +106,11 @@ impl FromStr for Amount {
         }
         Ok(Self { mantissa, scale }.trimmed())
     }
+}
+
+/// Whether nothing but zeros is left, and no more of them than `most`.
+fn are_zeros(rest: &[u8], most: u8) -> bool {
+    rest.len() <= usize::from(most) && rest.iter().all(|byte| *byte == b'0')
 }
 
 impl fmt::Display for Amount {
@@ -307,5 +314,15 @@ mod tests {
         for bad in ["", "EU", "EURO", "€", "XXX", "ABC", "E R"] {
             assert!(bad.parse::<Currency>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_largest_amounts_are_read_as_they_are_written() {
+        for (text, currency) in [("853946372429789", "DKK"), ("999999999999999", "TND"), ("99999999999999.9", "EUR")] {
+            let money = Money { amount: text.parse().unwrap(), currency: currency.parse().unwrap() };
+            assert_eq!(money.decimal().to_string().parse(), Ok(money.amount), "{money}");
+        }
+        assert_eq!("999999999999999.0000000".parse::<Amount>(), Err(InvalidAmount::TooPrecise));
+        assert_eq!("999999999999999.001".parse::<Amount>(), Err(InvalidAmount::TooPrecise));
     }
 }
