@@ -240,6 +240,7 @@ def table(counts, config):
     for file, lines in sorted(counts.items()):
         kind = kind_of(file, modules, config["rule_files"])
         gate = config["rules"] if kind in ("word", "rule") else config["module"]
+        gate = config["middleware"] if file.startswith(tuple(config["middleware_files"])) else gate
         gate = None if len(lines) < config["small"] else gate
         rows.append(Row(file, kind, len(lines), sum(count == 0 for count in lines.values()), gate))
     return rows
