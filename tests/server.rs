@@ -7,6 +7,8 @@ mod access;
 mod attacks;
 #[path = "server/beside.rs"]
 mod beside;
+#[path = "server/bounds.rs"]
+mod bounds;
 #[path = "server/closed.rs"]
 mod closed;
 #[path = "server/consent.rs"]

@@ -140,6 +140,7 @@ impl From<EngineError> for CliError {
             EngineError::KeyReused | EngineError::Status { .. } | EngineError::TooManyRevoked => {
                 Self::new(Exit::Conflict, "CONFLICT", error.to_string())
             }
+            EngineError::TooMany { .. } => Self::new(Exit::Conflict, "TOO_MANY", error.to_string()),
             EngineError::OpenDeliveries(_) => Self::new(Exit::Conflict, "OPEN_DELIVERIES", error.to_string()),
             EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string()),
             EngineError::Lock(_) => Self::new(Exit::Conflict, "LOCK", error.to_string()),

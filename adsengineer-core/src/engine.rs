@@ -38,12 +38,13 @@ use tokio::sync::watch;
 pub use accept::{Batch, Incoming, Refusal, transaction_id};
 pub use connect::{CredentialSources, GoogleConnector};
 pub use conversions::{AcceptedConversion, AcceptedConversions};
-pub use destinations::Credentials;
+pub use destinations::{Credentials, MOST_ACTIONS, MOST_DESTINATIONS};
 pub use leads::{AcceptedLeads, LeadView, RuleConversion};
-pub use replays::{Matched, ReplayRequest};
+pub use replays::{MOST_REPLAYS, Matched, ReplayRequest};
+pub use setup::MOST_RULES;
 use setup::{Setup, Setups};
 use tokens::Revoked;
-pub use tokens::{MOST_REVOKED, new_token_id};
+pub use tokens::{MOST_REVOKED, MOST_REVOKED_OF_ONE, new_token_id};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -112,8 +113,18 @@ pub enum EngineError {
     #[error("what is stored cannot be opened: {0}")]
     Vault(#[from] VaultError),
     /// More tokens are revoked than are remembered.
-    #[error("{MOST_REVOKED} tokens are revoked already; change the signing secret instead, which makes all older tokens invalid")]
+    #[error(
+        "too many tokens are revoked already ({MOST_REVOKED_OF_ONE} of one organization, {MOST_REVOKED} of all); change the signing secret instead, which makes all older tokens invalid"
+    )]
     TooManyRevoked,
+    /// An organization has as many of something as it may.
+    #[error("an organization may have {most} {what}; remove some first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        most: usize,
+    },
     /// The worker could not be set up.
     #[error("the worker's lock beside the database cannot be taken: {0}")]
     Lock(#[from] std::io::Error),

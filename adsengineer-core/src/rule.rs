@@ -102,6 +102,9 @@ const SHAPE: Shape = Shape::Object(&[
     ("destinations", Shape::Texts),
 ]);
 
+/// Most destinations that a rule may name.
+const DESTINATIONS_MAX: usize = 50;
+
 /// Reads the body of a rule.
 pub fn parse_rule(body: &[u8]) -> Result<Rule, BodyError> {
     let input = body::read_one::<RuleInput>(body, &SHAPE)?;
@@ -121,6 +124,9 @@ pub fn parse_rule(body: &[u8]) -> Result<Rule, BodyError> {
         fields.money(input.value.as_ref(), currency);
     } else if currency.is_some_and(|c| c.parse::<Currency>().is_err()) {
         fields.fail("/currency", "INVALID_CURRENCY", "the currency is not a code of ISO 4217, such as EUR");
+    }
+    if input.destinations.as_ref().is_some_and(|names| names.len() > DESTINATIONS_MAX) {
+        fields.fail("/destinations", "TOO_MANY", format!("the rule names more than {DESTINATIONS_MAX} destinations"));
     }
     if !errors.is_empty() {
         return Err(BodyError::Invalid(errors));

@@ -163,6 +163,7 @@ impl From<EngineError> for Problem {
             EngineError::KeyReused => conflict("IDEMPOTENCY_KEY_REUSED", &error),
             EngineError::Status { .. } => conflict("INVALID_STATUS_CHANGE", &error),
             EngineError::TooManyRevoked => conflict("TOO_MANY_REVOKED", &error),
+            EngineError::TooMany { .. } => conflict("TOO_MANY", &error),
             EngineError::OpenDeliveries(_) => conflict("OPEN_DELIVERIES", &error),
             EngineError::Store(error) => error.into(),
             other => {
@@ -222,6 +223,7 @@ mod tests {
             (EngineError::KeyReused, (409, "IDEMPOTENCY_KEY_REUSED", None)),
             (EngineError::Status { from: LeadStatus::Won, to: LeadStatus::New }, (409, "INVALID_STATUS_CHANGE", None)),
             (EngineError::TooManyRevoked, (409, "TOO_MANY_REVOKED", None)),
+            (EngineError::TooMany { what: "rules", most: 3 }, (409, "TOO_MANY", None)),
             (EngineError::Store(StoreError::Busy), (503, "OVERLOADED", Some(1))),
         ] {
             assert_eq!(told(&error.into()), expected);

@@ -17,7 +17,7 @@ use adsengineer_core::{
 use axum::http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use crate::health::Health;
+use crate::{health::Health, layers::room::Seats};
 
 /// Budgets of requests.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,8 @@ struct Shared {
     origins: Vec<HeaderValue>,
     public_url: Option<String>,
     places: Arc<Semaphore>,
+    place_count: usize,
+    seats: Seats,
     timeout: Duration,
     running: Arc<Mutex<HashSet<[u8; 16]>>>,
     health: Health,
@@ -87,6 +89,8 @@ impl Api {
             origins: Vec::new(),
             public_url: None,
             places: Arc::new(Semaphore::new(PLACES)),
+            place_count: PLACES,
+            seats: Seats::default(),
             timeout: TIMEOUT,
             running: Arc::default(),
             health,
@@ -139,7 +143,7 @@ impl Api {
     /// Works on so many requests at a time, and on each for so long.
     #[must_use]
     pub fn bounds(self, places: usize, timeout: Duration) -> Self {
-        self.change(|shared| (shared.places, shared.timeout) = (Arc::new(Semaphore::new(places)), timeout))
+        self.change(|shared| (shared.places, shared.place_count, shared.timeout) = (Arc::new(Semaphore::new(places)), places, timeout))
     }
 
     /// It is served over TLS.
@@ -179,6 +183,14 @@ impl Api {
 
     pub(crate) fn places(&self) -> &Arc<Semaphore> {
         &self.shared.places
+    }
+
+    pub(crate) fn place_count(&self) -> usize {
+        self.shared.place_count
+    }
+
+    pub(crate) fn seats(&self) -> &Seats {
+        &self.shared.seats
     }
 
     pub(crate) fn timeout(&self) -> Duration {

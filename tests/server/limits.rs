@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::{
     said::Said,
     stage::{Stage, generous, rates},
+    wire::Wire,
 };
 
 const ME: &str = "/api/v1/me";
@@ -114,6 +115,29 @@ async fn watched_paths_are_never_limited_and_carry_the_headers() {
             said.ok(200);
             assert!(NAMES.iter().all(|name| said.header(name).is_some()), "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn paths_that_only_look_like_watched_ones_are_charged() {
+    let stage = limited("100/h", "100/h", "100/h").await;
+    let mut remaining = 100;
+    for path in
+        ["//health", "/health/", "/%68ealth", "/HEALTH", "/health%2f", "/health;a", "/./health", "/x/../health", "/livez/..", "/readyz/x"]
+    {
+        let mut wire = Wire::to(&stage).await;
+        wire.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        let answer = wire.rest().await;
+        remaining -= 1;
+        assert!(
+            answer.starts_with("HTTP/1.1 404 ") && answer.contains(&format!("x-ratelimit-remaining: {remaining}\r")),
+            "{path}: {answer}"
+        );
+    }
+    for method in ["HEAD", "OPTIONS", "TRACE", "POST", "BREW"] {
+        let said = stage.ask(method, ME, None, None).await;
+        remaining -= 1;
+        assert_eq!(number(&said, "x-ratelimit-remaining"), remaining, "{method}");
     }
 }
 

@@ -97,6 +97,13 @@ async fn a_host_with_its_own_authentication_says_who_asks() {
         (&"acme".into(), &"member".into(), &serde_json::Value::Null)
     );
     assert_eq!(ask(None, None).await.refused(401), "TOKEN_MISSING");
+    // Below the host's prefix, watched paths are the same ones.
+    for (path, status) in [("/ads/health", 200), ("/ads/livez", 200), ("/ads/ads/livez", 404), ("/health", 404)] {
+        let answer = host.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let charged = answer.headers().get("x-ratelimit-remaining").is_some_and(|left| left != "100" && left != "99");
+        assert_eq!(charged, path == "/ads/ads/livez", "{path}");
+    }
     // Without keys no token is taken, and none can be minted.
     assert_eq!(ask(None, Some(&stage.token("acme", Role::Owner))).await.refused(401), "TOKEN_KEY_UNKNOWN");
     assert!(format!("{:?}", Api::new(stage.engine.clone())).starts_with("Api"));

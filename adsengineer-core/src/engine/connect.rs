@@ -55,9 +55,9 @@ impl GoogleConnector {
         Self { vault, settings, machine, clock, open: Mutex::new(HashMap::new()) }
     }
 
-    /// Lets go of every connection.
-    pub fn forget(&self) {
-        self.opened().clear();
+    /// Lets go of the connection to one destination; the others keep theirs, and their access tokens.
+    pub fn forget(&self, destination: DestinationId) {
+        self.opened().remove(&destination);
     }
 
     fn opened(&self) -> MutexGuard<'_, HashMap<DestinationId, Opened>> {

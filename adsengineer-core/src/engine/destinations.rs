@@ -9,6 +9,11 @@ use crate::{
     worker::Connector,
 };
 
+/// Destinations of one organization: its own writes, and the worker's rounds for all, read every one of them.
+pub const MOST_DESTINATIONS: usize = 200;
+/// Conversion actions of one destination.
+pub const MOST_ACTIONS: usize = 1000;
+
 /// What happens to a destination's credentials.
 #[derive(Clone, Debug)]
 pub enum Credentials {
@@ -42,6 +47,13 @@ impl Engine {
     ) -> Result<StoredDestination, EngineError> {
         require(caller, Role::Admin)?;
         let org = caller.org();
+        if spec.actions.len() > MOST_ACTIONS {
+            return Err(EngineError::TooMany { what: "actions in a destination", most: MOST_ACTIONS });
+        }
+        let known = self.store.destinations(org).await?;
+        if known.len() >= MOST_DESTINATIONS && !known.iter().any(|known| *known.name == *name) {
+            return Err(EngineError::TooMany { what: "destinations", most: MOST_DESTINATIONS });
+        }
         let seal = |json: &Secret<String>| self.vault.seal(org, connect::DESTINATION_TABLE, connect::CREDENTIALS, json.expose().as_bytes());
         let credentials = match &credentials {
             Credentials::Keep => CredentialsChange::Keep,
@@ -51,8 +63,9 @@ impl Engine {
         let put = PutDestination { org: org.clone(), name: name.into(), spec, credentials, now_ms: self.clock.now_ms() };
         self.request(caller, None, Write::PutDestination(put)).await?;
         self.setups.forget(org);
-        self.connector.forget();
-        self.destination(caller, name).await
+        let stored = self.destination(caller, name).await?;
+        self.connector.forget(stored.id);
+        Ok(stored)
     }
 
     /// Removes a destination; with `force` even one with open deliveries, which become suppressed. Returns how many.
@@ -66,7 +79,7 @@ impl Engine {
             done => done?,
         };
         self.setups.forget(caller.org());
-        self.connector.forget();
+        self.connector.forget(destination.id);
         Ok(changed(&done))
     }
 

@@ -10,6 +10,8 @@ use crate::{
     store::{DeadLetter, DeadLetterQuery, Done, Repair, RepairAction, Replay, ReplayState, Request, StoreError, Write},
 };
 
+/// Replays of one organization that run at a time: every process reads all of them every second.
+pub const MOST_REPLAYS: usize = 20;
 /// Dead letters that one step queues again at most.
 const STEP: usize = 500;
 /// How far ahead a step queues, in milliseconds: what a stop can no longer hold back.
@@ -120,6 +122,12 @@ impl Engine {
     pub async fn start_replay(&self, caller: &Caller, request: ReplayRequest, once: Option<OnceKey>) -> Result<Replay, EngineError> {
         require(caller, Role::Admin)?;
         let matched = self.count_dead_letters(caller, &request).await?.matched;
+        if matched > 0 && self.store.running_replays().await?.iter().filter(|replay| replay.org == *caller.org()).count() >= MOST_REPLAYS {
+            return match self.done_before(caller, once.as_ref()).await? {
+                Some(Done::Replay(id)) => self.replay(caller, id).await,
+                _ => Err(EngineError::TooMany { what: "replays at a time", most: MOST_REPLAYS }),
+            };
+        }
         let now_ms = self.clock.now_ms();
         let replay = Replay {
             id: ReplayId(0),

@@ -14,6 +14,8 @@ use crate::{
 
 /// How long another process's changes may go unseen, in milliseconds. A removed destination is refused by the store at once.
 const FRESH_MS: i64 = 1_000;
+/// Rules of one organization: every lead is held against each of them.
+pub const MOST_RULES: usize = 200;
 /// Organizations that are remembered.
 const MOST: usize = 10_000;
 
@@ -97,6 +99,10 @@ impl Engine {
     /// Creates or replaces a rule.
     pub async fn put_rule(&self, caller: &Caller, name: &str, rule: &Rule) -> Result<(), EngineError> {
         require(caller, Role::Admin)?;
+        let known = self.stored_rules(caller.org()).await?;
+        if known.len() >= MOST_RULES && !known.iter().any(|(known, _)| **known == *name) {
+            return Err(EngineError::TooMany { what: "rules", most: MOST_RULES });
+        }
         let spec = serde_json::to_string(rule).map_err(|_| StoreError::Damaged("a rule".to_owned()))?;
         self.change_rule(caller, name, Some(spec.into())).await
     }

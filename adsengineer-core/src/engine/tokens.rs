@@ -1,7 +1,7 @@
 //! Tokens that are no longer valid although they are signed: kept in the database, remembered in every process.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Mutex, PoisonError, RwLock},
 };
 
@@ -9,29 +9,40 @@ use super::{Engine, EngineError, require};
 use crate::{
     org::{Caller, OrgId, Role},
     store::Write,
+    token::{LEEWAY_S, MAX_LIFE_S},
 };
 
 /// Revocations that an installation may have at a time; beyond that its secret should change.
 pub const MOST_REVOKED: usize = 250_000;
-/// No token is valid longer, whoever minted it: 400 days, in milliseconds.
-const FOREVER_MS: i64 = 400 * 86_400_000;
+/// Revocations that one organization may have of them, so that none takes the others' room.
+pub const MOST_REVOKED_OF_ONE: usize = 10_000;
+/// When every token that could be revoked now has ended, in milliseconds from now.
+const FOREVER_MS: i64 = (MAX_LIFE_S + 2 * LEEWAY_S) * 1000;
 
 /// An id for a new token.
 pub fn new_token_id() -> String {
     format!("tok_{:032x}", rand::random::<u128>())
 }
 
-/// Revoked tokens by a hash of organization and id.
+/// Revoked tokens by a hash of organization and id, and how many each organization has.
 #[derive(Default)]
 pub(super) struct Revoked {
     hashes: RwLock<HashSet<[u8; 16]>>,
+    counts: Mutex<HashMap<OrgId, usize>>,
     /// The last revocation that was read.
     seq: Mutex<i64>,
 }
 
 impl Revoked {
     fn add(&self, org: &OrgId, jti: &str) {
-        self.hashes.write().unwrap_or_else(PoisonError::into_inner).insert(hash(org, jti));
+        if self.hashes.write().unwrap_or_else(PoisonError::into_inner).insert(hash(org, jti)) {
+            *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(org.clone()).or_default() += 1;
+        }
+    }
+
+    fn is_full_for(&self, org: &OrgId) -> bool {
+        let own = self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(org).copied().unwrap_or(0);
+        own >= MOST_REVOKED_OF_ONE || self.hashes.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST_REVOKED
     }
 }
 
@@ -63,7 +74,7 @@ impl Engine {
     /// Makes a token of the caller's organization invalid, here at once and elsewhere within a second.
     pub async fn revoke_token(&self, caller: &Caller, jti: &str) -> Result<(), EngineError> {
         require(caller, Role::Owner)?;
-        if self.revoked.hashes.read().unwrap_or_else(PoisonError::into_inner).len() >= MOST_REVOKED {
+        if self.revoked.is_full_for(caller.org()) {
             return Err(EngineError::TooManyRevoked);
         }
         let now_ms = self.clock.now_ms();
@@ -77,5 +88,21 @@ impl Engine {
     pub async fn note_minted(&self, caller: &Caller, jti: &str) -> Result<(), EngineError> {
         require(caller, Role::Owner)?;
         self.note(caller, "token.minted", jti).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_organization_never_takes_the_others_room_for_revocations() {
+        let (revoked, acme, globex) = (Revoked::default(), "acme".parse().unwrap(), "globex".parse().unwrap());
+        for n in 0..MOST_REVOKED_OF_ONE {
+            assert!(!revoked.is_full_for(&acme), "{n}");
+            revoked.add(&acme, &n.to_string());
+            revoked.add(&acme, &n.to_string());
+        }
+        assert!(revoked.is_full_for(&acme) && !revoked.is_full_for(&globex));
     }
 }

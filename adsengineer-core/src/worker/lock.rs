@@ -23,7 +23,12 @@ impl FileLiveness {
     /// Takes a fresh lock beside `database`.
     pub fn acquire(database: &Path) -> io::Result<Self> {
         let worker = WorkerId(rand::rng().random_range(1..i64::MAX));
-        let lock = File::create_new(path(database, worker))?;
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        // Whoever could open it could lock it, and pass for a worker that lives.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(path(database, worker))?;
         lock.lock()?;
         Ok(Self { database: database.to_owned(), worker, _lock: lock })
     }
@@ -78,6 +83,18 @@ mod tests {
         let ended = second.worker();
         drop(second);
         assert_eq!(first.gone(&both), [ended]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("x.db");
+        let alive = FileLiveness::acquire(&database).unwrap();
+        let mode = path(&database, alive.worker()).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

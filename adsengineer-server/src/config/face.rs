@@ -22,6 +22,9 @@ pub enum FaceError {
     /// Others can reach it, and nobody said how careful it must be.
     #[error("{0} can be reached from other machines: set ADSENGINEER_ENVIRONMENT to production, staging or development first")]
     Exposed(SocketAddr),
+    /// The clock is moved where it must not be: tokens that have ended would be good again.
+    #[error("`now` moves the clock, which only development may do; unset ADSENGINEER_NOW")]
+    Clock,
     /// Limits are off where they must not be.
     #[error("rate_limit_url is none://, which only development may use")]
     Unlimited,
@@ -50,6 +53,9 @@ impl Settings {
     /// The address to listen on; refused if others can reach it and `environment` is not set.
     pub fn listen(&self) -> Result<SocketAddr, FaceError> {
         let address = self.text("listen").and_then(|text| text.parse().ok()).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8090)));
+        if self.text("now").is_some() && !self.is_development() {
+            return Err(FaceError::Clock);
+        }
         match address {
             exposed if !exposed.ip().is_loopback() && self.text("environment").is_none() => Err(FaceError::Exposed(exposed)),
             address => Ok(address),
@@ -124,6 +130,13 @@ mod tests {
             }
         }
         assert!(settings(&[("LISTEN", "[::1]:0")]).listen().is_ok());
+    }
+
+    #[test]
+    fn only_development_moves_the_clock() {
+        let moved = |environment| settings(&[("NOW", "2026-11-20T12:00:00Z"), ("ENVIRONMENT", environment)]).listen();
+        assert!(moved("development").is_ok());
+        assert!(matches!(moved("staging"), Err(FaceError::Clock)) && matches!(moved("production"), Err(FaceError::Clock)));
     }
 
     #[test]

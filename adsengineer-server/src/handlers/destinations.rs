@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use adsengineer_core::{
     destination::{CheckFinding, CustomerId, DestinationKind, DestinationSpec},
-    engine::Credentials,
+    engine::{Credentials, MOST_ACTIONS},
     secret::Secret,
     shape::{Destination, Destinations},
 };
@@ -146,6 +146,9 @@ impl DestinationBody {
         };
         if self.kind != "google" {
             return Err(Problem::field("/kind", "UNKNOWN_KIND", "this version sends to `google` (Data Manager) only"));
+        }
+        if self.actions.len() > MOST_ACTIONS {
+            return Err(Problem::field("/actions", "TOO_MANY", format!("a destination has at most {MOST_ACTIONS} actions")));
         }
         for (name, id) in &self.actions {
             let pointer = format!("/actions/{}", name.replace('~', "~0").replace('/', "~1"));

@@ -54,7 +54,7 @@ enum Sender {
 }
 
 /// Paths that are never limited: whoever watches a server must reach it.
-fn is_watched(path: &str) -> bool {
+pub(super) fn is_watched(path: &str) -> bool {
     matches!(path, "/health" | "/livez" | "/readyz")
 }
 

@@ -54,9 +54,10 @@ pub(super) fn stored(conn: &Connection, id: DestinationId) -> Result<Option<Stor
     rows.next()?.map(from_row).transpose()
 }
 
-/// Those of one organization by name, or all; removed ones too.
+/// Those of one organization by name, or all; not the removed ones, of which there may be any number.
 pub(super) fn all(conn: &Connection, org: Option<&OrgId>) -> Result<Vec<Stored>, StoreError> {
-    let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE ?1 IS NULL OR o.name = ?1 ORDER BY d.name, d.id"))?;
+    let mut read =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.removed = 0 AND (?1 IS NULL OR o.name = ?1) ORDER BY d.name, d.id"))?;
     let mut rows = read.query([org.map(OrgId::as_str)])?;
     let mut list = Vec::new();
     while let Some(row) = rows.next()? {
