@@ -36,8 +36,6 @@ use json::{Object, Value};
 pub const ISSUER: &str = "adsengineer";
 /// Whom tokens are for: the `aud` of every token.
 pub const AUDIENCE: &str = "adsengineer-api";
-/// Longest life that is believed, whoever minted the token, in seconds: 400 days. Revocations are kept for as long.
-pub const MAX_LIFE_S: i64 = 400 * 86_400;
 /// How far clocks may differ, in seconds.
 pub const LEEWAY_S: i64 = 60;
 /// Longest token in bytes.

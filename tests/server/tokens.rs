@@ -72,6 +72,17 @@ async fn a_revoked_token_is_refused_here_at_once_and_elsewhere_after_the_next_lo
 }
 
 #[tokio::test]
+async fn a_revoked_token_is_refused_however_long_it_was_to_live() {
+    let stage = Stage::new().await;
+    stage.by(Role::Owner, "DELETE", "/api/v1/tokens/tok_lost", None).await.ok(204);
+    stage.clock.advance_ms(10 * 365 * 86_400_000);
+    let token = stage.token_with("acme", Role::Admin, "tok_lost");
+    let later = stage.beside().await;
+    later.engine.read_revoked().await.unwrap();
+    assert_eq!(later.ask("GET", ME, Some(&token), None).await.refused(401), "TOKEN_REVOKED");
+}
+
+#[tokio::test]
 async fn ids_of_tokens_that_cannot_be_are_refused_and_unknown_ones_are_revoked_before_they_are_seen() {
     let stage = Stage::new().await;
     let long = format!("/api/v1/tokens/{}", "j".repeat(201));

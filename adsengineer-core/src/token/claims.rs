@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    AUDIENCE, ISSUER, LEEWAY_S, MAX_LIFE_S, TokenError,
+    AUDIENCE, ISSUER, LEEWAY_S, TokenError,
     json::{Object, Value},
 };
 use crate::org::{OrgId, Role};
@@ -54,11 +54,11 @@ impl Claims {
     }
 }
 
-/// No token lives longer than its revocation would. `exp` is the first second at which a token is no longer valid, `nbf` and `iat` the first at which it is; all with
+/// `exp` is the first second at which a token is no longer valid, `nbf` and `iat` the first at which it is; all with
 /// the leeway. Source: RFC 7519, sections 4.1.4 to 4.1.6.
 fn hold_at(now_s: i64, iat: i64, exp: i64, nbf: Option<i64>) -> Result<(), TokenError> {
     let (latest, earliest) = (now_s.saturating_add(LEEWAY_S), now_s.saturating_sub(LEEWAY_S));
-    if exp <= iat || exp - iat > MAX_LIFE_S {
+    if exp <= iat {
         Err(TokenError::ClaimInvalid("exp"))
     } else if exp <= earliest {
         Err(TokenError::Expired)
