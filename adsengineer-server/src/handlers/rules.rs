@@ -72,5 +72,6 @@ pub(crate) struct RuleBody {
     #[schema(pattern = "^[A-Za-z]{3}$")]
     currency: Option<String>,
     /// Names of destinations; none: every one that has the action.
+    #[schema(max_items = 50)]
     destinations: Option<Vec<String>>,
 }

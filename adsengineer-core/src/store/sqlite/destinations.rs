@@ -66,6 +66,13 @@ pub(super) fn all(conn: &Connection, org: Option<&OrgId>) -> Result<Vec<Stored>,
     Ok(list)
 }
 
+/// The organization's destination of that name. The writer waits for it, so the others are not read.
+fn named(conn: &Connection, org: &OrgId, name: &str) -> Result<Option<StoredDestination>, StoreError> {
+    let mut read = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE d.name = ?2 AND o.name = ?1 AND d.removed = 0"))?;
+    let mut rows = read.query(params![org.as_str(), name])?;
+    rows.next()?.map(from_row).transpose().map(|found| found.map(|stored| stored.destination))
+}
+
 /// The organization's own destination that was not removed.
 pub(super) fn own(conn: &Connection, org: &OrgId, id: DestinationId) -> Result<StoredDestination, StoreError> {
     let found = stored(conn, id)?.filter(|s| !s.removed && s.destination.org == *org).map(|s| s.destination);
@@ -73,7 +80,7 @@ pub(super) fn own(conn: &Connection, org: &OrgId, id: DestinationId) -> Result<S
 }
 
 pub(super) fn put(tx: &mut Tx<'_>, put: &PutDestination) -> Result<DestinationId, StoreError> {
-    let old = all(tx.conn, Some(&put.org))?.into_iter().find(|s| !s.removed && s.destination.name == put.name).map(|s| s.destination);
+    let old = named(tx.conn, &put.org, &put.name)?;
     if let Some(old) = &old {
         let moved = (old.spec.kind, old.spec.customer_id) != (put.spec.kind, put.spec.customer_id);
         if moved && !tally::counts(tx.conn, old.id)?.is_empty() {
