@@ -93,7 +93,8 @@ async fn replays_that_run_have_a_limit_and_a_repeated_request_is_still_known() {
         crate::said::Said::of(request.header("idempotency-key", key).json(&body)).await
     };
     let first = begin("replay-0").await.ok(202);
-    for n in 1..MOST_REPLAYS {
+    // One runs already.
+    for n in 1..MOST_REPLAYS - 1 {
         begin(&format!("replay-{n}")).await.ok(202);
     }
     assert_eq!(begin("replay-more").await.refused(409), "TOO_MANY");
