@@ -50,6 +50,16 @@ fn after_login_everyday_commands_use_the_server_until_logout() {
     stage.close();
 }
 
+#[test]
+fn a_server_that_others_reach_in_plain_text_says_so() {
+    let stage = stage();
+    for (listen, warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+        let server = Server::at(&stage, "api", listen);
+        assert_eq!(server.log().contains("plain text"), warned, "{listen}: {}", server.log());
+    }
+    stage.close();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_token_is_kept_private_and_shows_up_nowhere_else() {

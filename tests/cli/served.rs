@@ -19,9 +19,14 @@ pub struct Server {
 impl Server {
     /// Serves the stage's database on a free port.
     pub fn start(stage: &Stage, role: &str) -> Self {
+        Self::at(stage, role, "127.0.0.1:0")
+    }
+
+    /// The same, listening elsewhere.
+    pub fn at(stage: &Stage, role: &str, listen: &str) -> Self {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("adsengineer"));
         command.args(["serve", "--role", role]).current_dir(stage.path("")).envs(stage.variables());
-        command.env("ADSENGINEER_LISTEN", "127.0.0.1:0").env("ADSENGINEER_LOG", "debug");
+        command.env("ADSENGINEER_LISTEN", listen).env("ADSENGINEER_ENVIRONMENT", "development").env("ADSENGINEER_LOG", "debug");
         // Into a file: nobody reads a pipe, and a full one would hold the server up.
         let log = stage.path("server.log");
         let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();

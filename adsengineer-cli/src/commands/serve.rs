@@ -71,11 +71,11 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let url = format!("{scheme}://{bound}");
     let api = if context.settings.text("public_url").is_none() { api.public_url(url.clone()) } else { api };
     let router = api_router(api.clone());
-    announce(context, &url, sandbox.as_ref());
     if scheme == "http" && !bound.ip().is_loopback() {
         let text = "tokens and personal data cross the network in plain text: put a proxy that speaks TLS before it, or set tls_cert_file and tls_key_file";
         context.out.warn("PLAIN_HTTP", text);
     }
+    announce(context, &url, sandbox.as_ref());
     let beside = tokio::spawn(background(api, worker, stop.clone()));
     let options = ServeOptions { tls, ..ServeOptions::default() };
     serve(listener, router, options, stop).await;
