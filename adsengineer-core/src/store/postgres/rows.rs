@@ -13,20 +13,19 @@ use super::{
 };
 use crate::{
     delivery::State,
-    id::{ConversionId, DeliveryId, DestinationId, UploadId},
+    id::{DeliveryId, DestinationId, UploadId},
     money::Money,
     outcome::Why,
     store::{Lease, WorkerId},
 };
 
-const COLUMNS: &str = "id, conversion, destination, state, lease, worker, upload, first_sent_ms, stop, review, after, mantissa, scale,
-    currency, action_id, round";
+const COLUMNS: &str = "id, action_id, destination, state, lease, worker, upload, first_sent_ms, stop, review, after, mantissa, scale,
+    currency, round";
 
 /// What a change of a delivery must know of it.
 pub(super) struct Delivery {
     pub(super) org: i64,
     pub(super) id: DeliveryId,
-    pub(super) conversion: ConversionId,
     pub(super) destination: DestinationId,
     pub(super) state: State,
     /// Token and worker of its claim.
@@ -48,7 +47,6 @@ impl Delivery {
         Ok(Self {
             org,
             id: DeliveryId(get(row, 0)?),
-            conversion: ConversionId(get(row, 1)?),
             destination: DestinationId(get(row, 2)?),
             state: state(row, 3)?,
             lease: token.zip(get::<Option<i64>>(row, 5)?.map(WorkerId)),
@@ -58,8 +56,8 @@ impl Delivery {
             review: get(row, 9)?,
             after: get::<Option<i64>>(row, 10)?.map(DeliveryId),
             value: money(row, 11)?,
-            action_id: get(row, 14)?,
-            round: super::columns::small(row, 15)?,
+            action_id: get(row, 1)?,
+            round: super::columns::small(row, 14)?,
         })
     }
 

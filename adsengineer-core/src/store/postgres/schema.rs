@@ -18,7 +18,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[Migration { number: 1, name: "start", sql: include_str!("../migrations/postgres/0001_start.sql") }];
 
 /// Two that migrate at once wait for each other: `AdsE`.
-const LOCK: i64 = 0x4164_7345;
+const LOCK: i32 = 0x4164_7345;
 
 /// Which migrations the schema has. Changes nothing.
 pub(super) async fn status(server: &Server, schema: &str) -> Result<Vec<MigrationStatus>, StoreError> {
@@ -39,7 +39,7 @@ async fn prepare_with(server: &Server, schema: &str, migrate: Migrate, known: &[
     let conn = server.connect().await?;
     conn.begin().await?;
     if migrate == Migrate::Auto {
-        conn.query("SELECT pg_advisory_xact_lock($1)", args![LOCK]).await?;
+        conn.query("SELECT pg_advisory_xact_lock($1, hashtext($2))", args![LOCK, schema]).await?;
     }
     let found = version(&conn, schema).await?;
     if found > latest {
