@@ -84,6 +84,11 @@ impl Server {
         format!("host={} user=postgres dbname=postgres", self.folder.display())
     }
 
+    /// Where its socket is.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// Kills the server with all that it was doing, and starts it again.
     pub fn crash(&self) {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);

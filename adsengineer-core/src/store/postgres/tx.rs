@@ -67,7 +67,8 @@ pub(super) struct Place {
 /// no two slots ever give the same one. A full millisecond borrows from the next.
 fn next_id(slot: i16, last: i64, now_ms: i64) -> i64 {
     let from_clock = id::next(0, now_ms) | (i64::from(slot) << COUNTER_BITS);
-    let following = if last & COUNTER_MASK == COUNTER_MASK { (last | SLOT_MASK) + 1 | (i64::from(slot) << COUNTER_BITS) } else { last + 1 };
+    let following =
+        if last & COUNTER_MASK == COUNTER_MASK { ((last | SLOT_MASK) + 1) | (i64::from(slot) << COUNTER_BITS) } else { last + 1 };
     from_clock.max(following)
 }
 
