@@ -6,7 +6,7 @@ use super::{
     columns::signed,
     fault::Fault,
     pending::{ConversionRow, DeliveryRow, IntakeRow},
-    seen::Known,
+    seen::{Known, Wanted},
     tx::Tx,
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) struct Accepting<'a, 't> {
 pub(super) async fn prepare(tx: &mut Tx<'_>, intake: &Intake) -> Result<i64, Fault> {
     let org = tx.org_number(&intake.org).await?;
     tx.share(org).await?;
-    tx.seen.look_up(tx.conn, &[(org, intake)]).await?;
+    tx.seen.look_up(tx.conn, &Wanted { intakes: vec![(org, intake)], ..Wanted::default() }).await?;
     let mut wanted = intake.conversions.iter().flat_map(|c| &c.deliveries);
     match wanted.find(|d| !tx.seen.is_own(org, d.destination)) {
         Some(foreign) => Err(StoreError::NotFound(format!("destination {}", foreign.destination)).into()),

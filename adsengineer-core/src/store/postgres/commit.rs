@@ -55,8 +55,8 @@ pub(super) async fn attempt(
 ) -> Result<Results, Unanswered> {
     let mut tx = Tx::begin(conn, *slot, fixed.clone()).await?;
     let results = run::all(&mut tx, tasks).await?;
-    let (entries, at_ms) = tx.finish(batch).await?;
-    let head = if entries.is_empty() { chain.head } else { Some(link(conn, chain, entries, at_ms).await?) };
+    let (entries, at_ms) = tx.entries();
+    let ((), head) = tokio::try_join!(tx.finish(batch), link(conn, chain, entries, at_ms))?;
     let place = tx.place;
     match conn.run("COMMIT").await {
         Ok(()) => {}
@@ -69,8 +69,11 @@ pub(super) async fn attempt(
     Ok(results)
 }
 
-/// Adds a link to the writer's chain; where it ends then.
-async fn link(conn: &Conn, chain: &Chain, entries: Vec<Entry>, at_ms: i64) -> Result<Head, Fault> {
+/// Adds a link to the writer's chain where there are entries; where it ends then.
+async fn link(conn: &Conn, chain: &Chain, entries: Vec<Entry>, at_ms: i64) -> Result<Option<Head>, Fault> {
+    if entries.is_empty() {
+        return Ok(chain.head);
+    }
     let head = match chain.head {
         Some(head) => head,
         None => read_head(conn, chain.writer).await?,
@@ -80,7 +83,7 @@ async fn link(conn: &Conn, chain: &Chain, entries: Vec<Entry>, at_ms: i64) -> Re
     let insert = "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let (digest, previous, mac) = (&link.digest[..], &link.previous[..], &link.mac[..]);
     conn.execute(insert, args![link.writer, link.position, link.at_ms, text, digest, previous, mac]).await?;
-    Ok(link.head())
+    Ok(Some(link.head()))
 }
 
 async fn read_head(conn: &Conn, writer: i64) -> Result<Head, Fault> {

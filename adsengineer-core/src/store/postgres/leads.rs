@@ -11,6 +11,7 @@ use super::{
     connect::Conn,
     fault::{Fault, damaged},
     pending::LeadRow,
+    seen::{Key, Wanted},
     tx::{Tx, known_org},
 };
 use crate::{
@@ -58,8 +59,8 @@ async fn moved(tx: &mut Tx<'_>, org: i64, leads: &[LeadWrite]) -> Result<Vec<(us
     if new.iter().collect::<HashSet<_>>().len() < new.len() {
         return Err(StoreError::Conflict("two leads of the batch have the same id of their site".to_owned()).into());
     }
-    let wanted: Vec<_> = new.iter().map(|external| (org, *external)).collect();
-    tx.seen.look_up_leads(tx.conn, &wanted).await?;
+    let wanted = new.iter().map(|external| (org, *external)).collect();
+    tx.seen.look_up(tx.conn, &Wanted { leads: wanted, ..Wanted::default() }).await?;
     let known: Vec<i64> = leads.iter().filter_map(|lead| Some(lead.known?.0.0)).collect();
     let changes = changes(tx.conn, org, known).await?;
     let moved = leads.iter().enumerate().filter_map(|(at, lead)| match (lead.known, &lead.external) {
@@ -180,7 +181,7 @@ pub(super) async fn counts(conn: &Conn, org: &OrgId) -> Result<LeadCounts, Fault
 }
 
 /// Leads by their sites' own ids.
-pub(super) async fn by_external(conn: &Conn, wanted: &HashSet<(i64, [u8; 16])>) -> Result<HashMap<(i64, [u8; 16]), LeadId>, Fault> {
+pub(super) async fn by_external(conn: &Conn, wanted: &HashSet<Key>) -> Result<HashMap<Key, LeadId>, Fault> {
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }

@@ -264,6 +264,6 @@ async fn once(conn: &Conn, rows: &[OnceRow]) -> Result<(), Fault> {
     all(taken, rows.len())
 }
 
-fn column<'r, R, T>(rows: &'r [R], of: impl Fn(&'r R) -> T) -> Vec<T> {
+pub(super) fn column<'r, R, T>(rows: &'r [R], of: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }

@@ -10,7 +10,7 @@ use super::{
     connect::Conn,
     fault::{Fault, damaged},
     pending::OnceRow,
-    seen::Remembered,
+    seen::{Key, Remembered, Wanted},
     tx::{Tx, known_org},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 const REVOCATIONS: i64 = 0x4164_7352;
 
 /// What requests with these keys did, each with its organization's number.
-pub(super) async fn remembered(conn: &Conn, wanted: &HashSet<(i64, [u8; 16])>) -> Result<HashMap<(i64, [u8; 16]), Remembered>, Fault> {
+pub(super) async fn remembered(conn: &Conn, wanted: &HashSet<Key>) -> Result<HashMap<Key, Remembered>, Fault> {
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
@@ -53,7 +53,7 @@ fn told(once: &Once, known: &Remembered, now_ms: i64) -> Result<Option<Done>, Fa
 /// What a request with this key did before.
 pub(super) async fn before(tx: &mut Tx<'_>, once: &Once, now_ms: i64) -> Result<Option<Done>, Fault> {
     let org = tx.org_number(&once.org).await?;
-    tx.seen.look_up_once(tx.conn, &[(org, once.key)]).await?;
+    tx.seen.look_up(tx.conn, &Wanted { once: vec![(org, once.key)], ..Wanted::default() }).await?;
     tx.seen.once(org, &once.key).map_or(Ok(None), |known| told(once, known, now_ms))
 }
 

@@ -1,6 +1,6 @@
 //! What a group of commands does inside a transaction.
 
-use super::{accept, destinations, fault::Fault, leads, queue, repair, requests, settle, tx::Tx};
+use super::{accept, destinations, fault::Fault, leads, queue, repair, requests, seen::Wanted, settle, tx::Tx};
 use crate::{
     id::DestinationId,
     store::{Claimed, Done, Lease, PendingUpload, Request, StoreError, WorkerId, Write, audited},
@@ -25,6 +25,9 @@ pub(super) enum Outcome {
 
 /// Does everything in order; what is refused has its own error and leaves the others alone.
 pub(super) async fn all<'t>(tx: &mut Tx<'t>, tasks: &[&'t Task]) -> Result<Vec<Result<Outcome, StoreError>>, Fault> {
+    if tasks.len() > 1 {
+        look_ahead(tx, tasks).await?;
+    }
     let mut results = Vec::with_capacity(tasks.len());
     for task in tasks {
         results.push(match one(tx, task).await {
@@ -34,6 +37,39 @@ pub(super) async fn all<'t>(tx: &mut Tx<'t>, tasks: &[&'t Task]) -> Result<Vec<R
         });
     }
     Ok(results)
+}
+
+/// Looks up at once what the commands that only add rows will ask for one by one.
+async fn look_ahead<'t>(tx: &mut Tx<'t>, tasks: &[&'t Task]) -> Result<(), Fault> {
+    let mut wanted = Wanted::default();
+    for task in tasks {
+        let Task::Write(command) = task else { continue };
+        let command = match command {
+            Write::Request(request) => {
+                if let Some(once) = &request.once {
+                    wanted.once.push((tx.org_number(&once.org).await?, once.key));
+                }
+                &request.command
+            }
+            command => command,
+        };
+        let intake = match command {
+            Write::Accept(intake) => Some(intake),
+            Write::Leads(batch) => {
+                let org = tx.org_number(&batch.org).await?;
+                let new = batch.leads.iter().filter(|lead| lead.known.is_none());
+                wanted.leads.extend(new.filter_map(|lead| Some((org, lead.external?))));
+                batch.intake.as_ref()
+            }
+            _ => None,
+        };
+        if let Some(intake) = intake {
+            let org = tx.org_number(&intake.org).await?;
+            tx.share(org).await?;
+            wanted.intakes.push((org, intake));
+        }
+    }
+    tx.seen.look_up(tx.conn, &wanted).await
 }
 
 async fn one<'t>(tx: &mut Tx<'t>, task: &'t Task) -> Result<Outcome, Fault> {

@@ -50,34 +50,48 @@ pub(super) struct Remembered {
     pub(super) done: String,
 }
 
-impl Seen {
-    /// Looks up everything that the intakes need, each with its organization's number.
-    pub(super) async fn look_up(&mut self, conn: &Conn, intakes: &[(i64, &Intake)]) -> Result<(), Fault> {
-        let conversions = || intakes.iter().flat_map(|(org, intake)| intake.conversions.iter().map(move |new| (*org, new)));
-        let keys: HashSet<_> = conversions().map(|(org, new)| (org, new.key)).filter(|key| !self.known.contains_key(key)).collect();
-        let deliveries = || conversions().flat_map(|(_, new)| &new.deliveries);
-        let owned: HashSet<_> = deliveries().filter_map(|d| d.owned).filter(|owned| !self.owners.contains_key(owned)).collect();
-        let places: HashSet<_> = deliveries().map(|d| d.destination).filter(|id| !self.destinations.contains_key(id)).collect();
-        let (known, owners, destinations) = tokio::try_join!(known(conn, &keys), owners(conn, &owned), destinations(conn, &places))?;
-        let people = conversions().flat_map(|(org, new)| new.persons.iter().map(move |person| (org, *person)));
-        let theirs = known.iter().flat_map(|((org, _), known)| known.persons.iter().map(|person| (*org, *person)));
-        let people: HashSet<_> = people.chain(theirs).filter(|key| !self.suppressed.contains_key(key)).collect();
-        let suppressed = suppressed(conn, &people).await?;
-        self.suppressed.extend(people.into_iter().map(|key| (key, suppressed.contains(&key))));
-        self.known.extend(keys.into_iter().map(|key| (key, None)));
-        self.known.extend(known.into_iter().map(|(key, known)| (key, Some(known))));
-        self.owners.extend(owned.into_iter().map(|owned| (owned, None)));
-        self.owners.extend(owners.into_iter().map(|(owned, owner)| (owned, Some(owner))));
-        self.destinations.extend(places.into_iter().map(|id| (id, None)));
-        self.destinations.extend(destinations.into_iter().map(|(id, org)| (id, Some(org))));
-        Ok(())
-    }
+/// A key in an organization, by its number.
+pub(super) type Key = (i64, [u8; 16]);
 
-    /// Looks up leads by their sites' own ids, each with its organization's number.
-    pub(super) async fn look_up_leads(&mut self, conn: &Conn, wanted: &[(i64, [u8; 16])]) -> Result<(), Fault> {
-        let wanted: HashSet<_> = wanted.iter().copied().filter(|key| !self.leads.contains_key(key)).collect();
-        let found = super::leads::by_external(conn, &wanted).await?;
-        self.leads.extend(wanted.into_iter().map(|key| (key, found.get(&key).copied())));
+/// What is to be looked up.
+#[derive(Default)]
+pub(super) struct Wanted<'a> {
+    pub(super) intakes: Vec<(i64, &'a Intake)>,
+    /// Sites' own ids of leads.
+    pub(super) leads: Vec<Key>,
+    /// Keys of requests.
+    pub(super) once: Vec<Key>,
+}
+
+impl Seen {
+    /// Looks up what is wanted and not known yet, in one go: the statements are sent at once.
+    pub(super) async fn look_up(&mut self, conn: &Conn, wanted: &Wanted<'_>) -> Result<(), Fault> {
+        let conversions = || wanted.intakes.iter().flat_map(|(org, intake)| intake.conversions.iter().map(move |new| (*org, new)));
+        let deliveries = || conversions().flat_map(|(_, new)| &new.deliveries);
+        let keys = missing(&self.known, conversions().map(|(org, new)| (org, new.key)));
+        let owned = missing(&self.owners, deliveries().filter_map(|d| d.owned));
+        let places = missing(&self.destinations, deliveries().map(|d| d.destination));
+        let people = missing(&self.suppressed, conversions().flat_map(|(org, new)| new.persons.iter().map(move |person| (org, *person))));
+        let leads = missing(&self.leads, wanted.leads.iter().copied());
+        let once = missing(&self.once, wanted.once.iter().copied());
+        let (known, owners, destinations, suppressed, by_external, remembered) = tokio::try_join!(
+            known(conn, &keys),
+            owners(conn, &owned),
+            destinations(conn, &places),
+            suppressed(conn, &people),
+            super::leads::by_external(conn, &leads),
+            super::requests::remembered(conn, &once),
+        )?;
+        fill(&mut self.suppressed, people, |key| suppressed.contains(key));
+        let theirs = known.iter().flat_map(|((org, _), known)| known.persons.iter().map(|person| (*org, *person)));
+        let theirs = missing(&self.suppressed, theirs);
+        let suppressed = self::suppressed(conn, &theirs).await?;
+        fill(&mut self.suppressed, theirs, |key| suppressed.contains(key));
+        fill(&mut self.known, keys, |key| known.get(key).cloned());
+        fill(&mut self.owners, owned, |owned| owners.get(owned).copied());
+        fill(&mut self.destinations, places, |id| destinations.get(id).copied());
+        fill(&mut self.leads, leads, |key| by_external.get(key).copied());
+        fill(&mut self.once, once, |key| remembered.get(key).cloned());
         Ok(())
     }
 
@@ -87,14 +101,6 @@ impl Seen {
 
     pub(super) fn stored(&mut self, org: i64, external: [u8; 16], lead: LeadId) {
         self.leads.insert((org, external), Some(lead));
-    }
-
-    /// Looks up what requests with these keys did, each with its organization's number.
-    pub(super) async fn look_up_once(&mut self, conn: &Conn, wanted: &[(i64, [u8; 16])]) -> Result<(), Fault> {
-        let wanted: HashSet<_> = wanted.iter().copied().filter(|key| !self.once.contains_key(key)).collect();
-        let found = super::requests::remembered(conn, &wanted).await?;
-        self.once.extend(wanted.into_iter().map(|key| (key, found.get(&key).cloned())));
-        Ok(())
     }
 
     pub(super) fn once(&self, org: i64, key: &[u8; 16]) -> Option<&Remembered> {
@@ -135,6 +141,19 @@ impl Seen {
     pub(super) fn is_own(&self, org: i64, destination: DestinationId) -> bool {
         self.destinations.get(&destination).copied().flatten() == Some(org)
     }
+}
+
+/// Those that are not known yet.
+fn missing<K: std::hash::Hash + Eq, V>(known: &HashMap<K, V>, wanted: impl Iterator<Item = K>) -> HashSet<K> {
+    wanted.filter(|key| !known.contains_key(key)).collect()
+}
+
+/// What was found out about keys.
+fn fill<K: std::hash::Hash + Eq, V>(known: &mut HashMap<K, V>, keys: HashSet<K>, value: impl Fn(&K) -> V) {
+    known.extend(keys.into_iter().map(|key| {
+        let value = value(&key);
+        (key, value)
+    }));
 }
 
 async fn known(conn: &Conn, wanted: &HashSet<(i64, NaturalKey)>) -> Result<HashMap<(i64, NaturalKey), Known>, Fault> {

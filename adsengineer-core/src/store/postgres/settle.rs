@@ -7,6 +7,7 @@ use super::{
     columns::{number, why_columns},
     destinations::{change_health, own, stored},
     fault::Fault,
+    pending::column,
     rows::{self, Delivery, fail, mark_stopped, queue, stop_in},
     tx::Tx,
 };
@@ -70,9 +71,6 @@ fn is_ours(row: &Delivery, guard: Guard) -> bool {
 async fn enter(tx: &Tx<'_>, org: i64, rows: &[Entering<'_>], now_ms: i64) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
-    }
-    fn column<'r, T>(rows: &'r [Entering<'r>], of: impl Fn(&'r Entering<'r>) -> T) -> Vec<T> {
-        rows.iter().map(of).collect()
     }
     let sql = "UPDATE deliveries d SET state = n.state, due_ms = n.due_ms, attempts = n.attempts, round = n.round, part = n.part,
             lease = NULL, worker = NULL, lease_until_ms = NULL, why_code = n.code, why_detail = n.detail, review = n.review, changed_ms = $11

@@ -109,17 +109,21 @@ impl<'t> Tx<'t> {
         self.pending.write(self.conn).await
     }
 
-    /// Writes everything but the commit itself; what is to be audited, and when.
-    pub(super) async fn finish(&mut self, batch: i64) -> Result<(Vec<Entry>, i64), Fault> {
-        self.pending.write(self.conn).await?;
-        self.tally.write(self.conn, self.place.slot).await?;
-        self.write_lead_counts().await?;
-        let Place { slot, commit } = self.place;
-        let record = "WITH old AS (DELETE FROM commits WHERE slot = $1 AND number = $2 - $5),
-                new AS (INSERT INTO commits (slot, number, batch) VALUES ($1, $2, $3))
-            UPDATE slots SET commits = $2, last_id = $4 WHERE slot = $1";
-        self.conn.execute(record, args![slot, commit, batch, self.last_id, REMEMBERED]).await?;
-        Ok((std::mem::take(&mut self.entries), self.at_ms))
+    /// Writes everything but the audit log and the commit itself: the statements are sent at once.
+    pub(super) async fn finish(&mut self, batch: i64) -> Result<(), Fault> {
+        let counts = std::mem::take(&mut self.leads);
+        tokio::try_join!(
+            self.pending.write(self.conn),
+            self.tally.write(self.conn, self.place.slot),
+            write_lead_counts(self.conn, self.place.slot, &counts),
+            record(self.conn, self.place, self.last_id, batch),
+        )?;
+        Ok(())
+    }
+
+    /// What is to be audited, and when.
+    pub(super) fn entries(&mut self) -> (Vec<Entry>, i64) {
+        (std::mem::take(&mut self.entries), self.at_ms)
     }
 
     pub(super) fn count_leads(&mut self, org: i64, counts: LeadCounts) {
@@ -127,20 +131,6 @@ impl<'t> Tx<'t> {
         sum.stored += counts.stored;
         sum.updated += counts.updated;
         sum.denied += counts.denied;
-    }
-
-    async fn write_lead_counts(&mut self) -> Result<(), Fault> {
-        let counts = std::mem::take(&mut self.leads);
-        if counts.is_empty() {
-            return Ok(());
-        }
-        let column = |of: fn(&LeadCounts) -> u64| counts.values().map(|c| signed(of(c))).collect::<Vec<_>>();
-        let orgs: Vec<i64> = counts.keys().copied().collect();
-        let add = "INSERT INTO lead_counts (org, slot, stored, updated, denied) SELECT o, $5, s, u, d FROM UNNEST($1, $2, $3, $4) AS t (o, s, u, d)
-            ON CONFLICT (org, slot) DO UPDATE SET stored = lead_counts.stored + excluded.stored,
-                updated = lead_counts.updated + excluded.updated, denied = lead_counts.denied + excluded.denied";
-        self.conn.execute(add, args![orgs, column(|c| c.stored), column(|c| c.updated), column(|c| c.denied), self.place.slot]).await?;
-        Ok(())
     }
 
     /// Notes an act for the audit log; the same act by the same people in one commit is one entry.
@@ -199,6 +189,29 @@ impl<'t> Tx<'t> {
         self.conn.query("SELECT pg_advisory_xact_lock($1, $2)", args![ORG_LOCKS, lock_of(org)]).await?;
         Ok(())
     }
+}
+
+/// Remembers the commit in its slot.
+async fn record(conn: &Conn, place: Place, last_id: i64, batch: i64) -> Result<(), Fault> {
+    let sql = "WITH old AS (DELETE FROM commits WHERE slot = $1 AND number = $2 - $5),
+            new AS (INSERT INTO commits (slot, number, batch) VALUES ($1, $2, $3))
+        UPDATE slots SET commits = $2, last_id = $4 WHERE slot = $1";
+    conn.execute(sql, args![place.slot, place.commit, batch, last_id, REMEMBERED]).await?;
+    Ok(())
+}
+
+async fn write_lead_counts(conn: &Conn, slot: i16, counts: &BTreeMap<i64, LeadCounts>) -> Result<(), Fault> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&LeadCounts) -> u64| counts.values().map(|c| signed(of(c))).collect::<Vec<_>>();
+    let orgs: Vec<i64> = counts.keys().copied().collect();
+    let add =
+        "INSERT INTO lead_counts (org, slot, stored, updated, denied) SELECT o, $5, s, u, d FROM UNNEST($1, $2, $3, $4) AS t (o, s, u, d)
+        ON CONFLICT (org, slot) DO UPDATE SET stored = lead_counts.stored + excluded.stored,
+            updated = lead_counts.updated + excluded.updated, denied = lead_counts.denied + excluded.denied";
+    conn.execute(add, args![orgs, column(|c| c.stored), column(|c| c.updated), column(|c| c.denied), slot]).await?;
+    Ok(())
 }
 
 fn lock_of(org: i64) -> i32 {
