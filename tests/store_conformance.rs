@@ -11,6 +11,9 @@ mod differential;
 mod fixture;
 #[path = "store/people.rs"]
 mod people;
+#[cfg(feature = "postgres")]
+#[path = "store/postgres_only.rs"]
+mod postgres_only;
 #[path = "store/queueing.rs"]
 mod queueing;
 #[path = "store/showing.rs"]
@@ -26,6 +29,10 @@ macro_rules! conformance {
         }
         mod sqlite {
             $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::sqlite().await).await })*)*
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::postgres().await).await })*)*
         }
     };
 }

@@ -5,8 +5,14 @@
 
 mod commands;
 mod decisions;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod encoding;
 mod leads;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod migrate;
 pub mod model;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod remembered;
 mod results;
 #[cfg(feature = "sqlite")]
@@ -22,6 +28,8 @@ use crate::{
 pub use commands::*;
 pub(crate) use decisions::*;
 pub use leads::*;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use migrate::{Migrate, MigrationStatus};
 pub use results::*;
 pub use views::*;
 

@@ -1,4 +1,4 @@
-//! The same random commands on the model and on SQLite give the same results and the same views.
+//! The same random commands on the model and on another store give the same results and the same views.
 
 use crate::fixture::{Fixture, NOW, add_destination, lease, model, money, next, org, person, sqlite, why};
 use adsengineer_core::{
@@ -43,7 +43,7 @@ struct Seen {
 
 struct Pair {
     model: Fixture,
-    sqlite: Fixture,
+    other: Fixture,
     destinations: [DestinationId; 2],
     steps: Steps,
     seen: Seen,
@@ -54,7 +54,7 @@ struct Pair {
 impl Pair {
     async fn write(&mut self, command: Write) -> Option<Done> {
         let mut expected = self.model.store.write(vec![command.clone()]).await;
-        let found = self.sqlite.store.write(vec![command.clone()]).await;
+        let found = self.other.store.write(vec![command.clone()]).await;
         assert_eq!(found, expected, "after {command:?}");
         expected.remove(0).ok()
     }
@@ -91,7 +91,7 @@ impl Pair {
         let lease = Lease { worker: WorkerId(i64::from(self.steps.below(3))), token: self.token, until_ms: self.now_ms + 20_000 };
         let (at, limit) = (self.steps.below(2) as usize, 1 + self.steps.below(6) as usize);
         let claim = async |f: &Fixture| f.store.claim(self.destinations[at], limit, lease, self.now_ms).await.unwrap();
-        let (expected, found): (Vec<Claimed>, Vec<Claimed>) = (claim(&self.model).await, claim(&self.sqlite).await);
+        let (expected, found): (Vec<Claimed>, Vec<Claimed>) = (claim(&self.model).await, claim(&self.other).await);
         assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         self.seen.deliveries.extend(expected.iter().map(|c| c.id));
         self.seen.claims.push((self.destinations[at], lease, expected.iter().map(|c| c.id).collect()));
@@ -177,11 +177,11 @@ impl Pair {
             let lease = Lease { until_ms: now + 500, ..lease(1) };
             f.store.claim_polls(self.destinations[at], 2, lease, now).await.unwrap()
         };
-        let (expected, found) = (polls(&self.model).await, polls(&self.sqlite).await);
+        let (expected, found) = (polls(&self.model).await, polls(&self.other).await);
         assert_eq!(format!("{found:?}"), format!("{expected:?}"));
         let gone = if self.steps.below(3) == 0 { vec![WorkerId(1)] } else { Vec::new() };
         let recover = async |f: &Fixture| f.store.recover(&gone, now).await.unwrap();
-        let (expected, found) = (recover(&self.model).await, recover(&self.sqlite).await);
+        let (expected, found) = (recover(&self.model).await, recover(&self.other).await);
         assert_eq!(found, expected);
     }
 
@@ -199,11 +199,11 @@ impl Pair {
 
     async fn compare(&self) {
         let views = async |f: &Fixture| views(f, self.now_ms).await;
-        let (expected, found) = (views(&self.model).await, views(&self.sqlite).await);
+        let (expected, found) = (views(&self.model).await, views(&self.other).await);
         for (expected, found) in expected.into_iter().zip(found) {
             assert_eq!(found, expected);
         }
-        assert!(self.sqlite.store.reconciliation(&self.sqlite.org).await.unwrap().closes());
+        assert!(self.other.store.reconciliation(&self.other.org).await.unwrap().closes());
     }
 }
 
@@ -228,16 +228,16 @@ async fn views(f: &Fixture, now_ms: i64) -> Vec<String> {
     views
 }
 
-#[tokio::test]
-async fn random_commands_have_the_same_results_and_leave_the_same_views() {
-    for seed in 0..30 {
-        let (model, sqlite) = (model().await, sqlite().await);
-        assert_eq!(model.destination, sqlite.destination);
+/// Random commands from a few seeds.
+async fn compare_with(other: impl AsyncFn() -> Fixture, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let (model, other) = (model().await, other().await);
+        assert_eq!(model.destination, other.destination);
         let second = add_destination(&*model.store, &org("acme"), "second").await;
-        assert_eq!(add_destination(&*sqlite.store, &org("acme"), "second").await, second);
+        assert_eq!(add_destination(&*other.store, &org("acme"), "second").await, second);
         let destinations = [model.destination, second];
         let steps = Steps(seed);
-        let mut pair = Pair { model, sqlite, destinations, steps, seen: Seen::default(), now_ms: NOW, token: 1000 };
+        let mut pair = Pair { model, other, destinations, steps, seen: Seen::default(), now_ms: NOW, token: 1000 };
         for step in 0..120 {
             pair.step().await;
             if step % 20 == 19 {
@@ -245,4 +245,15 @@ async fn random_commands_have_the_same_results_and_leave_the_same_views() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn random_commands_have_the_same_results_and_leave_the_same_views() {
+    compare_with(sqlite, 0..30).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn random_commands_have_the_same_results_and_leave_the_same_views_on_postgresql() {
+    compare_with(crate::fixture::postgres, 0..20).await;
 }

@@ -21,6 +21,10 @@ use adsengineer_core::{
     },
 };
 
+#[cfg(feature = "postgres")]
+#[path = "../support/postgres.rs"]
+pub mod server;
+
 pub const NOW: i64 = 1_795_000_000_000;
 
 pub fn audit_key() -> Secret<[u8; 32]> {
@@ -48,6 +52,20 @@ pub async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("store.db"), options(1)).unwrap();
     fixture(Arc::new(store), Some(folder)).await
+}
+
+/// The store in a schema of its own on the tests' server.
+#[cfg(feature = "postgres")]
+pub async fn postgres() -> Fixture {
+    fixture(Arc::new(postgres_in(&server::url(), &server::schema(), 1).await), None).await
+}
+
+/// A store on a server, in a schema that is made if need be.
+#[cfg(feature = "postgres")]
+pub async fn postgres_in(url: &str, schema: &str, writer: i64) -> adsengineer_core::store::postgres::PostgresStore {
+    use adsengineer_core::store::{Migrate, postgres};
+    let options = postgres::Options { migrate: Migrate::Auto, schema: schema.to_owned(), ..postgres::Options::new(audit_key(), writer) };
+    postgres::PostgresStore::open(url, options).await.unwrap()
 }
 
 /// A fixture over a store of the caller's.

@@ -40,17 +40,18 @@ use self::{
     tx::Tx,
     writer::{Batch, Inbox, Single, Writer, ended},
 };
+pub use super::migrate::{Migrate, MigrationStatus};
 use super::{
     Agenda, Claimed, ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, LeadQuery, Lease,
     Once, Page, PendingUpload, Queue, Reads, Reconciliation, Replay, RevokedToken, Store, StoreError, StoredConsent, StoredDestination,
-    StoredLead, StoredRule, UploadView, WorkerId, Write,
+    StoredLead, StoredRule, UploadView, WorkerId, Write, encoding::rows_of,
 };
 use crate::{
     audit::{AuditKey, Link},
     id::{ConversionId, DeliveryId, DestinationId, LeadId, ReplayId},
     org::OrgId,
 };
-pub use schema::{Migrate, MigrationStatus, migration_status};
+pub use schema::migration_status;
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -196,19 +197,6 @@ impl Readers {
         drop(snapshot);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
         result
-    }
-}
-
-/// Rows that a command brings, for the limits.
-fn rows_of(command: &Write) -> usize {
-    match command {
-        Write::Accept(intake) => intake.conversions.len(),
-        Write::Begin(begin) => begin.rows.len(),
-        Write::Settle(settle) => settle.rows.iter().map(|s| s.deliveries.len()).sum(),
-        Write::Repair(repair) => repair.deliveries.len(),
-        Write::Leads(batch) => batch.leads.len(),
-        Write::Request(request) => rows_of(&request.command),
-        _ => 1,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     delivery::State,
     id::{ConversionId, DeliveryId, DestinationId, IntakeId},
     money::{Amount, Money},
-    store::{Captured, Done, Intake, NewConversion, NewDelivery, PersonKey, StoreError},
+    store::{Captured, Done, Intake, NewConversion, NewDelivery, PersonKey, StoreError, encoding::explicit},
 };
 
 static CONVERSIONS: LazyLock<String> = LazyLock::new(|| {
@@ -349,18 +349,4 @@ impl Accepting<'_, '_> {
         self.made += 1;
         Ok(id)
     }
-}
-
-/// The transaction id, unless it is the order id or, without one, the natural key in hexadecimal.
-fn explicit<'d>(delivery: &'d NewDelivery, new: &NewConversion) -> Option<&'d str> {
-    let implied = match &new.order_id {
-        Some(order) => order.as_str() == &*delivery.transaction_id,
-        None => is_hex_of(&delivery.transaction_id, &new.key.0),
-    };
-    (!implied).then_some(&*delivery.transaction_id)
-}
-
-fn is_hex_of(text: &str, bytes: &[u8; 16]) -> bool {
-    let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
-    text.len() == 32 && text.as_bytes().as_chunks::<2>().0.iter().zip(bytes).all(|(hex, b)| *hex == [digit(b >> 4), digit(b & 15)])
 }

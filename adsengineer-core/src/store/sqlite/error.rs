@@ -3,6 +3,7 @@
 use rusqlite::{Error, ErrorCode};
 
 use crate::store::StoreError;
+pub(super) use crate::store::encoding::damaged;
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
@@ -16,11 +17,6 @@ impl From<Error> for StoreError {
             None => Self::Damaged(text),
         }
     }
-}
-
-/// A stored value that makes no sense.
-pub(super) fn damaged(what: &str) -> StoreError {
-    StoreError::Damaged(format!("{what} makes no sense"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::error::damaged;
-use crate::store::StoreError;
+use crate::store::{Migrate, MigrationStatus, StoreError};
 
 /// Marks the file as ours: `AdsE`.
 const APPLICATION_ID: i64 = 0x4164_7345;
@@ -21,29 +21,6 @@ struct Migration {
 }
 
 const MIGRATIONS: &[Migration] = &[Migration { number: 1, name: "start", sql: include_str!("../migrations/sqlite/0001_start.sql") }];
-
-/// What to do about a schema that is not the current one. A newer one is always refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Migrate {
-    /// Bring it up to date, after a copy of the file if it had an older schema.
-    #[default]
-    Auto,
-    /// Create what is not there, refuse what is older.
-    Check,
-    /// Create nothing, refuse what is older.
-    Off,
-}
-
-/// A migration as `migrate --status` shows it.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
-pub struct MigrationStatus {
-    /// Its number, from 1.
-    pub number: i64,
-    /// Its name.
-    pub name: &'static str,
-    /// Whether the database has it.
-    pub applied: bool,
-}
 
 /// Which migrations the database at `path` has. Changes nothing, and creates no file.
 pub fn migration_status(path: &Path) -> Result<Vec<MigrationStatus>, StoreError> {

@@ -12,7 +12,7 @@ impl File {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        schema::prepare(&mut Connection::open(&path).unwrap(), &path, schema::Migrate::Auto).unwrap();
+        schema::prepare(&mut Connection::open(&path).unwrap(), &path, crate::store::Migrate::Auto).unwrap();
         Self { _folder: folder, path }
     }
 

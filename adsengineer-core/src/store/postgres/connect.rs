@@ -1,0 +1,151 @@
+//! Connections: how they are made, and the few that reads share.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_postgres::{Client, Config, NoTls, Row, config::SslMode};
+
+use super::{args::Typed, fault::Fault};
+use crate::store::StoreError;
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Readers at the same time.
+const READERS: usize = 4;
+
+/// Where the database is, and what a transaction begins with.
+pub(super) struct Server {
+    config: Config,
+    /// Ends the settings of a transaction: names the schema, and limits how long it waits.
+    settings: String,
+}
+
+/// A connection. It has no state outside a transaction.
+pub(super) struct Conn {
+    client: Client,
+    settings: String,
+}
+
+impl Server {
+    pub(super) fn new(url: &str, schema: &str, patience: Duration) -> Result<Self, StoreError> {
+        let invalid = |what: String| StoreError::Unavailable(format!("the database's URL cannot be used: {what}"));
+        let plain = !schema.is_empty() && schema.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !plain {
+            return Err(invalid(format!("`{schema}` is not a schema's name: use small letters, digits and `_`")));
+        }
+        let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| invalid(e.to_string()))?;
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(invalid(
+                "`sslmode=require` needs TLS, which this program cannot do to PostgreSQL yet; use a local proxy".to_owned(),
+            ));
+        }
+        config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(patience);
+        if config.get_application_name().is_none() {
+            config.application_name("adsengineer");
+        }
+        let ms = patience.as_millis();
+        let settings = format!(
+            "SET LOCAL search_path = {schema}; SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms};
+             SET LOCAL idle_in_transaction_session_timeout = {ms}"
+        );
+        Ok(Self { config, settings })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Conn, Fault> {
+        let (client, connection) = self.config.connect(NoTls).await.map_err(|e| match Fault::from(e) {
+            Fault::Broken(error) => Fault::Lost(StoreError::Unavailable(error.to_string())),
+            fault => fault,
+        })?;
+        tokio::spawn(async move {
+            // The client learns of it by its own next answer.
+            drop(connection.await);
+        });
+        Ok(Conn { client, settings: self.settings.clone() })
+    }
+}
+
+impl Conn {
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Begins a transaction that writes; each of its statements sees what is committed by then.
+    pub(super) async fn begin(&self) -> Result<(), Fault> {
+        self.run(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.settings)).await
+    }
+
+    /// Begins a transaction whose reads all see the same.
+    async fn begin_reading(&self) -> Result<(), Fault> {
+        self.run(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; {}", self.settings)).await
+    }
+
+    /// Statements without arguments.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    pub(super) async fn query(&self, sql: &str, args: &[Typed<'_>]) -> Result<Vec<Row>, Fault> {
+        Ok(self.client.query_typed(sql, args).await?)
+    }
+
+    pub(super) async fn first(&self, sql: &str, args: &[Typed<'_>]) -> Result<Option<Row>, Fault> {
+        Ok(self.client.query_typed(sql, args).await?.into_iter().next())
+    }
+
+    /// Rows changed.
+    pub(super) async fn execute(&self, sql: &str, args: &[Typed<'_>]) -> Result<u64, Fault> {
+        Ok(self.client.execute_typed(sql, args).await?)
+    }
+}
+
+/// Connections that reads share.
+pub(super) struct Readers {
+    server: Arc<Server>,
+    idle: Mutex<Vec<Conn>>,
+    free: Semaphore,
+}
+
+impl Readers {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self { server, idle: Mutex::default(), free: Semaphore::new(READERS) }
+    }
+
+    /// One snapshot for everything that is read until the end. A connection that was cut while it waited for work is replaced.
+    pub(super) async fn begin(&self) -> Result<Reading<'_>, StoreError> {
+        let permit = self.free.acquire().await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
+        while let Some(conn) = self.take() {
+            match conn.begin_reading().await {
+                Ok(()) => return Ok(Reading { conn, readers: self, _permit: permit }),
+                Err(Fault::Lost(_)) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        let conn = self.server.connect().await?;
+        conn.begin_reading().await?;
+        Ok(Reading { conn, readers: self, _permit: permit })
+    }
+
+    fn take(&self) -> Option<Conn> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+/// A snapshot. One that is dropped takes its connection with it.
+pub(super) struct Reading<'a> {
+    pub(super) conn: Conn,
+    readers: &'a Readers,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Reading<'_> {
+    /// Ends the snapshot and gives the connection back.
+    pub(super) async fn end<T>(self, result: Result<T, Fault>) -> Result<T, StoreError> {
+        if self.conn.run("COMMIT").await.is_ok() {
+            self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.conn);
+        }
+        Ok(result?)
+    }
+}
