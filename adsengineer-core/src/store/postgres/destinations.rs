@@ -11,9 +11,10 @@ use super::{
     tx::Tx,
 };
 use crate::{
+    delivery::State,
     id::DestinationId,
     org::OrgId,
-    store::{CredentialsChange, Health, PutDestination, StopCause, StoreError, StoredDestination, destination_removed, moved_account},
+    store::{CredentialsChange, Health, PutDestination, StopCause, StoreError, StoredDestination, destination_removed, moved_account, refuse_open},
 };
 
 /// A destination, the number of its organization, and whether it was removed.
@@ -123,10 +124,17 @@ async fn put_health(conn: &Conn, id: DestinationId, health: &Health) -> Result<(
     Ok(())
 }
 
-pub(super) async fn remove(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, now_ms: i64) -> Result<u64, Fault> {
+pub(super) async fn remove(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, force: bool, now_ms: i64) -> Result<u64, Fault> {
     let number = tx.org_number(org).await?;
     tx.seize(number).await?;
-    own(tx.conn, org, id).await?;
+    let destination = own(tx.conn, org, id).await?;
+    if !force {
+        let open: Vec<i16> = State::ALL.iter().filter(|state| !state.is_final()).map(|state| i16::from(*state as u8)).collect();
+        let sql = "SELECT count(*) FROM deliveries WHERE org = $1 AND destination = $2 AND state = ANY ($3)";
+        let found = tx.conn.first(sql, args![number, id.0, open]).await?;
+        let count = found.as_ref().map_or(Ok(0), |row| get::<i64>(row, 0))?;
+        refuse_open(&destination.destination.name, u64::try_from(count).unwrap_or(0))?;
+    }
     tx.conn.execute("UPDATE destinations SET removed = TRUE WHERE id = $1", args![id.0]).await?;
     let silent = "UPDATE uploads SET poll_at_ms = NULL WHERE org = $1 AND destination = $2 AND poll_at_ms IS NOT NULL";
     tx.conn.execute(silent, args![number, id.0]).await?;

@@ -125,14 +125,16 @@ pub(super) async fn put_replay(tx: &mut Tx<'_>, replay: &Replay, repair: Option<
     let org = tx.org_number(&replay.org).await?;
     let id = replay.id;
     if id.0 != 0 {
-        let sql = "SELECT 1 FROM replays WHERE org = $1 AND id = $2 AND running FOR UPDATE";
-        if tx.conn.first(sql, args![org, id.0]).await?.is_none() {
-            return Err(StoreError::Conflict(format!("replay {id} does not run any more")).into());
+        let sql = format!("{REPLAYS} WHERE r.org = $1 AND r.id = $2 FOR UPDATE OF r");
+        let known = tx.conn.first(&sql, args![org, id.0]).await?.as_ref().map(replay_from).transpose()?;
+        if !known.is_some_and(|known| replay.follows(&known)) {
+            return Err(StoreError::Conflict(format!("replay {id} does not run any more, or went on in the meantime")).into());
         }
     }
     if let Some(repair) = repair {
         replay.count(&super::repair::repair(tx, repair).await?);
     }
+    replay.steps += 1;
     let record = serde_json::to_string(&replay).map_err(|_| damaged("a replay"))?;
     let running = replay.state == ReplayState::Running;
     let id = if id.0 == 0 { tx.next_id(now_ms) } else { id.0 };
