@@ -25,6 +25,8 @@ mod remote;
 mod served;
 #[path = "cli/stage.rs"]
 mod stage;
+#[path = "cli/tokens.rs"]
+mod tokens;
 #[path = "cli/trouble.rs"]
 mod trouble;
 #[path = "cli/upload.rs"]

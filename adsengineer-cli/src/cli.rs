@@ -46,7 +46,7 @@ pub struct Global {
     /// Database, for example sqlite://deals.db
     #[arg(long, global = true, value_name = "URL")]
     pub database: Option<String>,
-    /// Server to work on, for example https://ads.example.com
+    /// Server to work on, for example `https://ads.example.com`
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
     /// Stored login to use; `login` makes them

@@ -160,7 +160,7 @@ fn complete(path: &str, operation: &mut Operation) {
     if path.contains('{') || (path == "/api/v1/conversions" && takes_body) {
         errors.push(("404", "It is not there, or it is another organization's"));
     }
-    let changes = matches!(operation.operation_id.as_deref(), Some("remove" | "check" | "stop"));
+    let changes = matches!(operation.operation_id.as_deref(), Some("remove" | "check" | "stop" | "revoke"));
     if changes && !path.contains("/rules/") {
         errors.push(("409", "It does not fit what is there"));
     }

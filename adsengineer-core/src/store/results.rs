@@ -12,31 +12,31 @@ use crate::{
 /// What a command did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
-    /// [`Write::Accept`]: the intake row, and what became of each conversion, in order.
+    /// [`Write::Accept`](super::Write::Accept): the intake row, and what became of each conversion, in order.
     Accepted(IntakeId, Vec<Captured>),
-    /// [`Write::Begin`].
+    /// [`Write::Begin`](super::Write::Begin).
     Begun(Begun),
-    /// [`Write::Settle`]: how many rows changed; rows whose lease was lost are left alone.
+    /// [`Write::Settle`](super::Write::Settle): how many rows changed; rows whose lease was lost are left alone.
     Settled(u64),
-    /// [`Write::PutDestination`].
+    /// [`Write::PutDestination`](super::Write::PutDestination).
     Destination(DestinationId),
-    /// [`Write::Hold`], [`Write::Release`], [`Write::RemoveDestination`], [`Write::Suppress`], [`Write::DeleteLead`]: rows changed.
+    /// [`Write::Hold`](super::Write::Hold), [`Write::Release`](super::Write::Release), [`Write::RemoveDestination`](super::Write::RemoveDestination), [`Write::Suppress`](super::Write::Suppress), [`Write::DeleteLead`](super::Write::DeleteLead): rows changed.
     Changed(u64),
-    /// [`Write::Repair`]: what became of each id, in order.
+    /// [`Write::Repair`](super::Write::Repair): what became of each id, in order.
     Repaired(Vec<Repaired>),
-    /// [`Write::Reserve`]: not to be used before this time, in Unix milliseconds.
+    /// [`Write::Reserve`](super::Write::Reserve): not to be used before this time, in Unix milliseconds.
     Reserved(i64),
-    /// [`Write::Request`]: the key was known, and this is what the command did then.
+    /// [`Write::Request`](super::Write::Request): the key was known, and this is what the command did then.
     Repeated(Box<Done>),
-    /// [`Write::Request`]: the key was known with another request; nothing was done.
+    /// [`Write::Request`](super::Write::Request): the key was known with another request; nothing was done.
     OtherRequest,
-    /// [`Write::Leads`]: the leads and the conversions that rules made, in order.
+    /// [`Write::Leads`](super::Write::Leads): the leads and the conversions that rules made, in order.
     Leads(Vec<LeadId>, Vec<Captured>),
-    /// [`Write::Leads`]: these are not as expected, by position; nothing was stored.
+    /// [`Write::Leads`](super::Write::Leads): these are not as expected, by position; nothing was stored.
     LeadsMoved(Vec<(usize, LeadId)>),
-    /// [`Write::PutReplay`].
+    /// [`Write::PutReplay`](super::Write::PutReplay).
     Replay(ReplayId),
-    /// [`Write::PutRule`], [`Write::RevokeToken`], [`Write::Note`].
+    /// [`Write::PutRule`](super::Write::PutRule), [`Write::RevokeToken`](super::Write::RevokeToken), [`Write::Note`](super::Write::Note).
     Noted,
 }
 
@@ -79,7 +79,7 @@ pub enum Captured {
     OriginalMissing,
 }
 
-/// What [`Write::Begin`] did.
+/// What [`Write::Begin`](super::Write::Begin) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// Recorded.

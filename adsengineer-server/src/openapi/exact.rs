@@ -173,6 +173,7 @@ fn others(schemas: &mut Value) {
         destination,
         "actions",
         json!({
+            "maxProperties": 1000,
             "propertyNames": {"pattern": is::SAID_INSIDE, "maxLength": 256},
             "additionalProperties": {"type": "string", "pattern": "^[0-9]{1,20}$"}
         }),
