@@ -134,10 +134,8 @@ pub fn url() -> String {
     let given = std::env::var(URL).ok();
     given.unwrap_or_else(|| {
         let shared = SHARED.get_or_init(|| std::panic::catch_unwind(|| Server::start(false)).ok());
-        shared
-            .as_ref()
-            .map(Server::url)
-            .unwrap_or_else(|| panic!("the shared server did not start; the first test that needed it says why"))
+        let Some(server) = shared else { panic!("the shared server did not start; the first test that needed it says why") };
+        server.url()
     })
 }
 

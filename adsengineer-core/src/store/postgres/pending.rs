@@ -79,7 +79,7 @@ impl Pending<'_> {
     /// Writes everything, or says that another process was there first. The statements are sent at once.
     pub(super) async fn write(&mut self, conn: &Conn) -> Result<(), Fault> {
         let rows = std::mem::take(self);
-        let (a, b, c, d, e, f, g, h) = tokio::join!(
+        let written = tokio::join!(
             conversions(conn, &rows.conversions),
             deliveries(conn, &rows.deliveries),
             owners(conn, &rows.owners),
@@ -89,7 +89,8 @@ impl Pending<'_> {
             lead_persons(conn, &rows.leads),
             once(conn, &rows.once),
         );
-        all_of([a, b, c, d, e, f, g, h])
+        let (events, parcels, owners, persons, intakes, leads, names, once) = written;
+        all_of([events, parcels, owners, persons, intakes, leads, names, once])
     }
 }
 
