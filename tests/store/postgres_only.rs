@@ -292,3 +292,27 @@ async fn tenants_of_one_schema_do_not_see_each_other_through_shared_keys() {
     assert_eq!(f.store.organizations().await.unwrap(), [f.org.clone(), org("other")]);
     assert_eq!(f.store.reconciliation(&org("other")).await.unwrap().captured, 0);
 }
+
+/// The writer's own settings, and statements like its own.
+const SETTINGS: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";
+
+#[tokio::test]
+async fn claims_and_questions_read_their_index_in_order_and_sort_nothing() {
+    let (url, schema) = (server::url(), server::schema());
+    let _store = postgres_in(&url, &schema, 1).await;
+    for (sql, index) in [
+        (
+            "SELECT * FROM deliveries WHERE destination = 1 AND due_ms <= 9 AND org = 1 ORDER BY due_ms, id LIMIT 5 FOR UPDATE SKIP LOCKED",
+            "deliveries_due",
+        ),
+        (
+            "SELECT id FROM uploads WHERE destination = 1 AND poll_at_ms <= 9 AND org = 1 ORDER BY poll_at_ms, id LIMIT 5 FOR UPDATE SKIP LOCKED",
+            "uploads_poll",
+        ),
+        ("SELECT due_ms FROM deliveries WHERE destination = 1 AND due_ms IS NOT NULL ORDER BY due_ms LIMIT 1", "deliveries_due"),
+        ("SELECT id FROM deliveries WHERE lease = 5 AND worker <> 1", "deliveries_claimed"),
+    ] {
+        let plan = execute(&url, &schema, &format!("{SETTINGS}; EXPLAIN {sql}")).await.join("\n");
+        assert!(plan.contains(index) && !plan.contains("Sort") && !plan.contains("Seq Scan"), "{sql}\n{plan}");
+    }
+}

@@ -67,7 +67,7 @@ impl Way {
 
 async fn pass_on(mut client: UnixStream, target: PathBuf, cut: Arc<AtomicU8>) {
     let Ok(mut server) = UnixStream::connect(target).await else { return };
-    let (mut from_client, mut from_server) = ([0; 65_536], [0; 65_536]);
+    let (mut from_client, mut from_server) = ([0; 8192], [0; 8192]);
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {

@@ -134,7 +134,8 @@ pub fn url() -> String {
     let given = std::env::var(URL).ok();
     given.unwrap_or_else(|| {
         let shared = SHARED.get_or_init(|| std::panic::catch_unwind(|| Server::start(false)).ok());
-        shared.as_ref().expect("the shared server did not start; the first test that needed it says why").url()
+        let Some(server) = shared else { panic!("the shared server did not start; the first test that needed it says why") };
+        server.url()
     })
 }
 

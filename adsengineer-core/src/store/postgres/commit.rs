@@ -6,7 +6,7 @@ use super::{
     args::args,
     columns::{bytes, get},
     connect::{Conn, Server},
-    fault::{Fault, damaged},
+    fault::{Fault, all_of, damaged},
     run::{self, Task},
     tx::{Fixed, Place, Tx},
     writer::Results,
@@ -56,7 +56,11 @@ pub(super) async fn attempt(
     let mut tx = Tx::begin(conn, *slot, fixed.clone()).await?;
     let results = run::all(&mut tx, tasks).await?;
     let (entries, at_ms) = tx.entries();
-    let ((), head) = tokio::try_join!(tx.finish(batch), link(conn, chain, entries, at_ms))?;
+    let (finished, linked) = tokio::join!(tx.finish(batch), link(conn, chain, entries, at_ms));
+    let head = match linked {
+        Ok(head) => finished.map(|()| head)?,
+        Err(fault) => return Err(all_of([finished, Err(fault)]).err().unwrap_or_else(Fault::overtaken).into()),
+    };
     let place = tx.place;
     match conn.run("COMMIT").await {
         Ok(()) => {}

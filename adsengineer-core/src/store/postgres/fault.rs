@@ -14,8 +14,17 @@ pub(super) enum Fault {
     Again(StoreError),
     /// The transaction is over, and would be so again.
     Broken(StoreError),
+    /// The transaction was over already: another statement, sent at the same time, says why.
+    Aborted,
     /// The connection is gone.
     Lost(StoreError),
+}
+
+/// What statements that were sent at once came to: the failure that is the cause of the others.
+pub(super) fn all_of(results: impl IntoIterator<Item = Result<(), Fault>>) -> Result<(), Fault> {
+    let mut failures = results.into_iter().filter_map(Result::err).collect::<Vec<_>>();
+    let cause = failures.iter().position(|fault| *fault != Fault::Aborted).unwrap_or(0);
+    if failures.is_empty() { Ok(()) } else { Err(failures.swap_remove(cause)) }
 }
 
 impl Fault {
@@ -28,6 +37,7 @@ impl Fault {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
+            Fault::Aborted => StoreError::Unavailable("another statement of the transaction failed".to_owned()),
             Fault::Refused(error) | Fault::Again(error) | Fault::Broken(error) | Fault::Lost(error) => error,
         }
     }
@@ -58,6 +68,7 @@ fn from_code(code: &SqlState, text: String) -> Fault {
         "53100" => Fault::Broken(StoreError::DiskFull(text)),
         // A serialization failure, a deadlock, two that insert the same key.
         "40001" | "40P01" | "23505" => Fault::Again(StoreError::Unavailable(text)),
+        "25P02" => Fault::Aborted,
         // A lock or a statement that took too long.
         "55P03" | "57014" => Fault::Broken(StoreError::Unavailable(text)),
         // Tables that are not there, or not like that.
@@ -109,6 +120,14 @@ mod tests {
         assert!(matches!(of("22021"), Fault::Broken(StoreError::Conflict(_))));
         assert!(matches!(of("23502"), Fault::Broken(StoreError::Damaged(_))));
         assert!(matches!(of("53300"), Fault::Broken(StoreError::Unavailable(_))));
+    }
+
+    #[test]
+    fn of_failures_at_once_the_cause_is_told() {
+        let full = || Fault::Broken(StoreError::DiskFull("x".to_owned()));
+        assert_eq!(all_of([Ok(()), Err(Fault::Aborted), Err(full()), Err(Fault::Aborted)]), Err(full()));
+        assert_eq!(all_of([Err(Fault::Aborted)]), Err(Fault::Aborted));
+        assert_eq!(all_of([Ok(()), Ok(())]), Ok(()));
     }
 
     #[test]

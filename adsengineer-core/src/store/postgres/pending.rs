@@ -4,7 +4,7 @@ use super::{
     args::args,
     columns::{money_columns, number},
     connect::Conn,
-    fault::Fault,
+    fault::{Fault, all_of},
 };
 use crate::{
     click_id::ClickId,
@@ -79,7 +79,7 @@ impl Pending<'_> {
     /// Writes everything, or says that another process was there first. The statements are sent at once.
     pub(super) async fn write(&mut self, conn: &Conn) -> Result<(), Fault> {
         let rows = std::mem::take(self);
-        let written = tokio::try_join!(
+        let written = tokio::join!(
             conversions(conn, &rows.conversions),
             deliveries(conn, &rows.deliveries),
             owners(conn, &rows.owners),
@@ -89,7 +89,8 @@ impl Pending<'_> {
             lead_persons(conn, &rows.leads),
             once(conn, &rows.once),
         );
-        written.map(drop)
+        let (events, parcels, owners, persons, intakes, leads, names, once) = written;
+        all_of([events, parcels, owners, persons, intakes, leads, names, once])
     }
 }
 

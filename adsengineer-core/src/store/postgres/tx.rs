@@ -6,7 +6,7 @@ use super::{
     args::args,
     columns::{get, signed},
     connect::Conn,
-    fault::{Fault, damaged},
+    fault::{Fault, all_of, damaged},
     pending::Pending,
     seen::Seen,
     tally::Tally,
@@ -112,13 +112,13 @@ impl<'t> Tx<'t> {
     /// Writes everything but the audit log and the commit itself: the statements are sent at once.
     pub(super) async fn finish(&mut self, batch: i64) -> Result<(), Fault> {
         let counts = std::mem::take(&mut self.leads);
-        tokio::try_join!(
+        let (rows, tally, leads, record) = tokio::join!(
             self.pending.write(self.conn),
             self.tally.write(self.conn, self.place.slot),
             write_lead_counts(self.conn, self.place.slot, &counts),
             record(self.conn, self.place, self.last_id, batch),
-        )?;
-        Ok(())
+        );
+        all_of([rows, tally, leads, record])
     }
 
     /// What is to be audited, and when.

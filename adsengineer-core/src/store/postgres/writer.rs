@@ -138,7 +138,7 @@ impl Writer {
         while let Some(part) = parts.pop() {
             match self.persist(part).await {
                 Ok(done) => results.extend(done),
-                Err(Fault::Broken(_) | Fault::Again(_)) if part.len() > 1 => {
+                Err(Fault::Broken(_) | Fault::Again(_) | Fault::Aborted) if part.len() > 1 => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.extend([second, first]);
                 }
