@@ -1,6 +1,9 @@
 //! The encryption key that development keeps beside its database.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use crate::error::{CliError, Exit};
 use adsengineer_core::secret::Secret;
@@ -13,43 +16,52 @@ pub(super) fn path(database: &Path) -> PathBuf {
 /// Reads the key beside `database`; in development, makes one where there is neither key nor database.
 pub(super) fn beside(database: &Path, development: bool) -> Result<Secret<String>, CliError> {
     let file = path(database);
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(Secret::new(text.trim().to_owned())),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(key_error(format!("the key file {} cannot be read: {error}", file.display())))
-        }
-        Err(_) if database.exists() => {
-            Err(key_error(format!("the database {} is there, but not its key {}", database.display(), file.display()))
-                .hint("put the key file back, or set ADSENGINEER_ENCRYPTION_KEY"))
-        }
-        Err(_) if !development => Err(key_error("outside development no key is made silently")
-            .hint("set ADSENGINEER_ENCRYPTION_KEY; `adsengineer key generate` prints a key")),
-        Err(_) => make(&file),
+    if let Some(key) = read(&file)? {
+        return Ok(key);
+    }
+    // The key is written before the database: whoever sees a database in the meantime sees its key.
+    if database.exists() {
+        return read(&file)?.ok_or_else(|| {
+            key_error(format!("the database {} is there, but not its key {}", database.display(), file.display()))
+                .hint("put the key file back, or set ADSENGINEER_ENCRYPTION_KEY")
+        });
+    }
+    if development {
+        return make(&file);
+    }
+    Err(key_error("outside development no key is made silently")
+        .hint("set ADSENGINEER_ENCRYPTION_KEY; `adsengineer key generate` prints a key"))
+}
+
+/// The secret in `file`; `None` where there is no file.
+fn read(file: &Path) -> Result<Option<Secret<String>>, CliError> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(Secret::new(text.trim().to_owned()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(key_error(format!("the key file {} cannot be read: {error}", file.display()))),
     }
 }
 
+/// Makes a secret in `file`, or reads the one that another process made in the meantime.
 fn make(file: &Path) -> Result<Secret<String>, CliError> {
     let key = generate();
-    write_private(file, key.expose().as_bytes())
-        .map_err(|e| key_error(format!("the key file {} cannot be written: {e}", file.display())))?;
-    Ok(key)
+    match write_private(file, key.expose().as_bytes()) {
+        Ok(()) => Ok(key),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read(file)?.ok_or_else(|| cannot_write(file, &error)),
+        Err(error) => Err(cannot_write(file, &error)),
+    }
+}
+
+fn cannot_write(file: &Path, error: &std::io::Error) -> CliError {
+    key_error(format!("the key file {} cannot be written: {error}", file.display()))
 }
 
 /// The secret for tokens beside `database`; development makes one where there is none.
 pub(super) fn jwt_beside(database: &Path, development: bool) -> Result<Option<Secret<String>>, CliError> {
     let file = database.with_extension("jwt");
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(Some(Secret::new(text.trim().to_owned()))),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(CliError::new(Exit::Config, "JWT_SECRET", format!("the secret file {} cannot be read: {error}", file.display())))
-        }
-        Err(_) if !development => Ok(None),
-        Err(_) => match make(&file) {
-            Ok(secret) => Ok(Some(secret)),
-            // Another process was quicker.
-            Err(_) if file.exists() => jwt_beside(database, false),
-            Err(error) => Err(error),
-        },
+    match read(&file)? {
+        None if development => make(&file).map(Some),
+        found => Ok(found),
     }
 }
 
@@ -58,19 +70,36 @@ pub fn generate() -> Secret<String> {
     adsengineer_core::vault::generate_key()
 }
 
-/// Writes a file that nobody else may read and that must not be there yet.
+/// Writes a file that nobody else may read and that must not be there yet; no reader sees a part of it.
 pub fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut opened = options.open(file)?;
-    opened.write_all(bytes)?;
-    opened.write_all(b"\n")?;
-    opened.sync_all()
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Made with mode 0600.
+    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+    fresh.write_all(bytes)?;
+    fresh.write_all(b"\n")?;
+    fresh.as_file().sync_all()?;
+    fresh.persist_noclobber(file).map(|_| ()).map_err(|error| error.error)
 }
 
 fn key_error(message: impl Into<String>) -> CliError {
     CliError::new(Exit::Config, "ENCRYPTION_KEY", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_start_at_once_agree_on_one_key() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let database = folder.path().join("a.db");
+            let keys: Vec<String> = std::thread::scope(|scope| {
+                let one = || beside(&database, true).unwrap().expose().clone();
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+                all.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0] && key.len() == 44));
+        }
+    }
 }
