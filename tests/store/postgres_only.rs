@@ -294,7 +294,7 @@ async fn tenants_of_one_schema_do_not_see_each_other_through_shared_keys() {
 }
 
 /// The writer's own settings, and statements like its own.
-const SETTINGS: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off";
+const SETTINGS: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 #[tokio::test]
 async fn claims_and_questions_read_their_index_in_order_and_sort_nothing() {

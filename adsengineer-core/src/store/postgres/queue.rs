@@ -70,7 +70,7 @@ pub(super) async fn claim(
         rows::stop_in(tx, &[row], State::Held, Some(why), now_ms).await?;
     }
     if !waiting.is_empty() {
-        let wait = "UPDATE deliveries SET due_ms = $3 WHERE org = $1 AND id = ANY($2)";
+        let wait = "UPDATE deliveries SET due_ms = $3 FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
         tx.conn.execute(wait, args![org, waiting, now_ms + PREDECESSOR_WAIT_MS]).await?;
     }
     take(tx, org, destination, &claimed, lease).await?;
@@ -105,7 +105,7 @@ async fn take(tx: &mut Tx<'_>, org: i64, destination: DestinationId, claimed: &[
     }
     let ids: Vec<i64> = claimed.iter().map(|row| row.id.0).collect();
     let sql = "UPDATE deliveries SET state = 1, due_ms = NULL, lease = $3, worker = $4, lease_until_ms = $5, upload = NULL
-        WHERE org = $1 AND id = ANY($2)";
+        FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
     tx.conn.execute(sql, args![org, ids, lease.token, lease.worker.0, lease.until_ms]).await?;
     for row in claimed {
         let from = if row.first_sent_ms.is_some() { State::Retrying } else { State::Queued };
@@ -175,7 +175,8 @@ pub(super) async fn claim_polls(
         });
     }
     if !touched.is_empty() {
-        let ask = "UPDATE uploads SET polls = polls + 1, poll_at_ms = $3, asker = $4 WHERE org = $1 AND id = ANY($2)";
+        let ask =
+            "UPDATE uploads SET polls = polls + 1, poll_at_ms = $3, asker = $4 FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
         tx.conn.execute(ask, args![org, touched, lease.until_ms, lease.worker.0]).await?;
     }
     Ok(found)

@@ -92,7 +92,12 @@ async fn free(tx: &mut Tx<'_>, org: i64, rows: &HashMap<DeliveryId, Delivery>, n
             stop_in(tx, &due, to, why, now_ms).await?;
             let ids: Vec<i64> = due.iter().map(|row| row.id.0).collect();
             if !ids.is_empty() {
-                tx.conn.execute("UPDATE deliveries SET due_ms = $3 WHERE org = $1 AND id = ANY($2)", args![org, ids, now_ms]).await?;
+                tx.conn
+                    .execute(
+                        "UPDATE deliveries SET due_ms = $3 FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key",
+                        args![org, ids, now_ms],
+                    )
+                    .await?;
             }
         }
     }

@@ -75,7 +75,7 @@ impl Delivery {
 /// Rows by id, locked.
 pub(super) async fn lock(conn: &Conn, org: i64, ids: &[DeliveryId]) -> Result<HashMap<DeliveryId, Delivery>, Fault> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let found = lock_where(conn, org, "id = ANY($2)", &ids).await?;
+    let found = lock_where(conn, org, "id IN (SELECT UNNEST($2))", &ids).await?;
     Ok(found.into_iter().map(|row| (row.id, row)).collect())
 }
 
@@ -88,7 +88,7 @@ async fn lock_where(conn: &Conn, org: i64, condition: &str, values: &[i64]) -> R
 
 /// The deliveries of conversions, locked.
 pub(super) async fn of_conversions(conn: &Conn, org: i64, conversions: &[i64]) -> Result<Vec<Delivery>, Fault> {
-    lock_where(conn, org, "conversion = ANY($2)", conversions).await
+    lock_where(conn, org, "conversion IN (SELECT UNNEST($2))", conversions).await
 }
 
 /// Rows of a destination that a worker may claim, due or not, locked.
@@ -116,7 +116,7 @@ pub(super) async fn stop_in(tx: &mut Tx<'_>, rows: &[&Delivery], to: State, why:
     let (code, detail) = super::columns::why_columns(why);
     let sql = "UPDATE deliveries SET state = $3, due_ms = NULL, lease = NULL, worker = NULL, lease_until_ms = NULL,
             why_code = COALESCE($4, why_code), why_detail = CASE WHEN $4 IS NULL THEN why_detail ELSE $5 END, changed_ms = $6
-        WHERE org = $1 AND id = ANY($2)";
+        FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
     tx.conn.execute(sql, args![org, ids(rows), number(to), code, detail, now_ms]).await?;
     for row in rows {
         tx.tally.moved(row.destination, row.state, to, row.value.as_ref());
@@ -143,7 +143,9 @@ pub(super) async fn queue(tx: &mut Tx<'_>, rows: &[(&Delivery, i64)], fresh: boo
 /// What is on its way is not sent again.
 pub(super) async fn mark_stopped(tx: &Tx<'_>, rows: &[&Delivery]) -> Result<(), Fault> {
     let Some(org) = rows.first().map(|row| row.org) else { return Ok(()) };
-    tx.conn.execute("UPDATE deliveries SET stop = TRUE WHERE org = $1 AND id = ANY($2)", args![org, ids(rows)]).await?;
+    tx.conn
+        .execute("UPDATE deliveries SET stop = TRUE FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key", args![org, ids(rows)])
+        .await?;
     Ok(())
 }
 
