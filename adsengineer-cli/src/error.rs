@@ -140,6 +140,7 @@ impl From<EngineError> for CliError {
             EngineError::KeyReused | EngineError::Status { .. } | EngineError::TooManyRevoked => {
                 Self::new(Exit::Conflict, "CONFLICT", error.to_string())
             }
+            EngineError::Invalid(_) => Self::new(Exit::Usage, "VALIDATION_FAILED", error.to_string()),
             EngineError::TooMany { .. } => Self::new(Exit::Conflict, "TOO_MANY", error.to_string()),
             EngineError::OpenDeliveries(_) => Self::new(Exit::Conflict, "OPEN_DELIVERIES", error.to_string()),
             EngineError::Vault(_) => Self::new(Exit::Config, "ENCRYPTION_KEY", error.to_string()),
@@ -229,5 +230,38 @@ mod tests {
         assert_eq!(parts(invalid("ADSENGINEER_LEASE")), (Exit::Config, "CONFIGURATION", true));
         assert_eq!(parts(ConfigError::Twice { variable: "A".to_owned() }), (Exit::Config, "CONFIGURATION", true));
         assert_eq!(parts(std::io::Error::other("broken pipe")), (Exit::Internal, "IO", false));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_an_operation_is_a_conflict_and_bad_input_is_usage() {
+        assert_eq!(parts(EngineError::KeyReused), (Exit::Conflict, "CONFLICT", false));
+        assert_eq!(parts(EngineError::TooMany { what: "rules", most: 200 }), (Exit::Conflict, "TOO_MANY", false));
+        assert_eq!(parts(EngineError::OpenDeliveries("`shop` has 3".to_owned())), (Exit::Conflict, "OPEN_DELIVERIES", false));
+        assert_eq!(parts(EngineError::Invalid(Vec::new())), (Exit::Usage, "VALIDATION_FAILED", false));
+        let refusal = adsengineer_core::engine::Refusal::UnknownAction { destination: "shop".into(), action: "Sale".into() };
+        assert_eq!(parts(EngineError::Refused(refusal)), (Exit::Config, "UNKNOWN_ACTION", true));
+    }
+
+    #[test]
+    fn what_a_server_refuses_ends_as_the_same_thing_here_would() {
+        for (status, exit, hint) in [
+            (401, Exit::Auth, true),
+            (403, Exit::Auth, true),
+            (404, Exit::NotFound, false),
+            (409, Exit::Conflict, false),
+            (422, Exit::Usage, false),
+            (429, Exit::Quota, true),
+            (500, Exit::Internal, true),
+            (503, Exit::Unavailable, true),
+        ] {
+            let body = r#"{"status":STATUS,"code":"SOME_CODE","detail":"what happened","request_id":"req_1","retry_after":7,
+                "errors":[{"pointer":"/0/email","code":"INVALID_EMAIL","detail":"no address"}]}"#;
+            let problem: Problem = serde_json::from_str(&body.replace("STATUS", &status.to_string())).unwrap();
+            let error = CliError::refused("https://ads.example.com", problem);
+            assert_eq!((error.exit, &*error.code, error.hint.is_some()), (exit, "SOME_CODE", hint), "{status}");
+            for part in ["https://ads.example.com: what happened", "/0/email INVALID_EMAIL: no address", "after 7 s", "(request req_1)"] {
+                assert!(error.message.contains(part), "{}", error.message);
+            }
+        }
     }
 }
