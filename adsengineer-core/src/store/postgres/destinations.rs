@@ -14,7 +14,10 @@ use crate::{
     delivery::State,
     id::DestinationId,
     org::OrgId,
-    store::{CredentialsChange, Health, PutDestination, StopCause, StoreError, StoredDestination, destination_removed, moved_account, refuse_open},
+    store::{
+        CredentialsChange, Health, PutDestination, StopCause, StoreError, StoredDestination, destination_removed, moved_account,
+        refuse_open,
+    },
 };
 
 /// A destination, the number of its organization, and whether it was removed.

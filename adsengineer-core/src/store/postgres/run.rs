@@ -136,7 +136,7 @@ async fn run<'t>(tx: &mut Tx<'t>, command: &'t Write) -> Result<Done, Fault> {
         Write::PutDestination(put) => Done::Destination(destinations::put(tx, put).await?),
         Write::RemoveDestination { org, destination, force, now_ms } => {
             Done::Changed(destinations::remove(tx, org, *destination, *force, *now_ms).await?)
-        },
+        }
         Write::Hold { destination, action_id, scope, why, now_ms } => {
             Done::Changed(settle::hold(tx, *destination, action_id.as_ref(), *scope, why, *now_ms).await?)
         }
