@@ -40,7 +40,7 @@ pub use connect::{CredentialSources, GoogleConnector};
 pub use conversions::{AcceptedConversion, AcceptedConversions};
 pub use destinations::{Credentials, MOST_ACTIONS, MOST_DESTINATIONS};
 pub use leads::{AcceptedLeads, LeadView, RuleConversion};
-pub use replays::{MOST_REPLAYS, Matched, ReplayRequest};
+pub use replays::{MOST_REPLAYS, Match, Matched, ReplayRequest};
 pub use setup::MOST_RULES;
 use setup::{Setup, Setups};
 use tokens::Revoked;
@@ -181,20 +181,6 @@ pub struct Engine {
     revoked: Arc<Revoked>,
 }
 
-/// A key under which a request is done once, and the request that it names; see [`Engine::once`].
-#[derive(Clone, Debug)]
-pub struct OnceKey {
-    key: [u8; 16],
-    body: [u8; 16],
-}
-
-impl OnceKey {
-    /// The key's hash, for telling requests that run at the same time.
-    pub fn id(&self) -> [u8; 16] {
-        self.key
-    }
-}
-
 impl Engine {
     /// Opens the database, making it where there is none.
     pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
@@ -320,9 +306,9 @@ impl Engine {
 
     /// A key for a request that is to be done once: the client's own `key`, and the parts that tell this request from others.
     /// Only keyed hashes are kept of both.
-    pub fn once(&self, caller: &Caller, key: &str, request: &[&[u8]]) -> OnceKey {
+    pub fn once(&self, caller: &Caller, key: &str, request: &[&[u8]]) -> Once {
         let org = caller.org();
-        OnceKey { key: self.vault.request_key(org, &[key.as_bytes()]), body: self.vault.request_key(org, request) }
+        Once { org: org.clone(), key: self.vault.request_key(org, &[key.as_bytes()]), body: self.vault.request_key(org, request) }
     }
 
     /// Whether a durable write is possible now: a small one is made.
@@ -339,10 +325,9 @@ impl Engine {
     }
 
     /// What was done under the key before, for a request that would be refused now.
-    async fn done_before(&self, caller: &Caller, once: Option<&OnceKey>) -> Result<Option<Done>, EngineError> {
+    async fn done_before(&self, once: Option<&Once>) -> Result<Option<Done>, EngineError> {
         let Some(once) = once else { return Ok(None) };
-        let once = Once { org: caller.org().clone(), key: once.key, body: once.body };
-        match self.store.requested(&once, self.clock.now_ms()).await? {
+        match self.store.requested(once, self.clock.now_ms()).await? {
             Some(Done::Repeated(first)) => Ok(Some(*first)),
             Some(_) => Err(EngineError::KeyReused),
             None => Ok(None),
@@ -350,8 +335,7 @@ impl Engine {
     }
 
     /// Does a command on the caller's behalf.
-    async fn request(&self, caller: &Caller, once: Option<OnceKey>, command: Write) -> Result<Done, EngineError> {
-        let once = once.map(|once| Once { org: caller.org().clone(), key: once.key, body: once.body });
+    async fn request(&self, caller: &Caller, once: Option<Once>, command: Write) -> Result<Done, EngineError> {
         self.write(Write::Request(Box::new(Request { by: caller.subject().into(), once, command }))).await
     }
 

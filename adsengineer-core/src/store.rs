@@ -17,6 +17,8 @@ mod remembered;
 mod results;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod tally;
 mod views;
 
 use async_trait::async_trait;

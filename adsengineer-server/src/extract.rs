@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use adsengineer_core::{
-    engine::OnceKey,
     org::{Caller, Role},
+    store::Once,
 };
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
@@ -231,7 +231,7 @@ impl IdempotencyKey {
     pub(crate) fn hold(&self, api: &Api, caller: &Caller, body: &[u8]) -> Result<Option<Held>, Problem> {
         let Some(key) = &self.key else { return Ok(None) };
         let once = api.engine().once(caller, key, &[self.method.as_str().as_bytes(), self.path.as_bytes(), body]);
-        match api.running().hold(once.id()) {
+        match api.running().hold(once.key) {
             Some(running) => Ok(Some(Held { once, _running: running })),
             None => {
                 let detail = "a request with this idempotency key still runs; ask again when it has ended";
@@ -243,13 +243,13 @@ impl IdempotencyKey {
 
 /// An idempotency key in use.
 pub(crate) struct Held {
-    once: OnceKey,
+    once: Once,
     _running: Running,
 }
 
 impl Held {
     /// The key for the engine.
-    pub(crate) fn once(held: Option<&Self>) -> Option<OnceKey> {
+    pub(crate) fn once(held: Option<&Self>) -> Option<Once> {
         held.map(|held| held.once.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use adsengineer_core::{
     destination::DestinationSpec,
-    engine::{Engine, EngineError, Matched, ReplayRequest},
+    engine::{Engine, EngineError, Match, Matched, ReplayRequest},
     id::{DeliveryId, LeadId},
     lead::BodyError,
     org::Caller,
@@ -36,24 +36,10 @@ impl Local {
 
     /// The dead letters that match, and how many are left out because they may count twice.
     async fn choose(&self, request: &ReplayRequest) -> Result<(Vec<DeliveryId>, u64), CliError> {
-        let (mut ids, mut risky) = (Vec::new(), 0);
-        let mut keep = |id, may_duplicate: bool| if may_duplicate && !request.accept_duplicates { risky += 1 } else { ids.push(id) };
-        for id in &request.ids {
-            let letter = self.engine.dead_letter(&self.caller, *id).await;
-            keep(*id, letter.is_ok_and(|letter| letter.may_duplicate));
-        }
-        if !request.ids.is_empty() {
-            return Ok((ids, risky));
-        }
-        let mut query = DeadLetterQuery { limit: 1000, cursor: None, ..request.filter.clone() };
-        loop {
-            let page = self.engine.dead_letters(&self.caller, &query).await?;
-            page.items.iter().for_each(|letter| keep(letter.delivery.id, letter.may_duplicate));
-            match page.next_cursor {
-                Some(cursor) => query.cursor = Some(cursor),
-                None => return Ok((ids, risky)),
-            }
-        }
+        let found = self.engine.matching(&self.caller, request).await?;
+        let is_risky = |letter: &Match| letter.may_duplicate == Some(true) && !request.accept_duplicates;
+        let risky = found.iter().filter(|letter| is_risky(letter)).count() as u64;
+        Ok((found.iter().filter(|letter| !is_risky(letter)).map(|letter| letter.id).collect(), risky))
     }
 
     async fn repair(&self, request: &ReplayRequest, action: RepairAction) -> Result<Mended, CliError> {

@@ -1,13 +1,13 @@
 //! Conversions that come in a request: completed from their leads, sent where they should go, captured together.
 
-use super::{Batch, Engine, EngineError, Incoming, OnceKey, Setup, require};
+use super::{Batch, Engine, EngineError, Incoming, Setup, require};
 use crate::{
     conversion::request::{Remark, RequestedConversions},
     finding::Severity,
     id::{ConversionId, LeadId},
     lead::FieldError,
     org::{Caller, Role},
-    store::{Captured, Done, StoredDestination, Write},
+    store::{Captured, Done, Once, StoredDestination, Write},
 };
 
 /// What became of one conversion of a request.
@@ -36,7 +36,7 @@ impl Engine {
         &self,
         caller: &Caller,
         requested: RequestedConversions,
-        once: Option<OnceKey>,
+        once: Option<Once>,
     ) -> Result<AcceptedConversions, EngineError> {
         require(caller, Role::Member)?;
         let setup = self.setup(caller.org()).await?;
@@ -79,7 +79,7 @@ impl Engine {
         }
         if !errors.is_empty() {
             // A request that was done before answers as it did, also if its destination or lead is gone by now.
-            return match self.done_before(caller, once.as_ref()).await? {
+            return match self.done_before(once.as_ref()).await? {
                 Some(Done::Accepted(_, captured)) if captured.len() == incoming.len() => {
                     let conversions = receipts.into_iter().map(|receipt| receipt.with(&captured, &incoming)).collect();
                     Ok(AcceptedConversions { conversions, repeated: true })

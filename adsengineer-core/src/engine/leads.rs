@@ -5,9 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Engine, EngineError, Incoming, OnceKey, Setup, require};
+use super::{Batch, Engine, EngineError, Incoming, Setup, require};
 use crate::{
-    consent::ConsentRecord,
     conversion::{KeySubject, NaturalKey},
     id::{ChangeId, LeadId},
     identity::Identifiers,
@@ -15,7 +14,7 @@ use crate::{
     org::{Caller, OrgId, Role},
     rule::{Rule, Trigger},
     scoring::Score,
-    store::{Captured, Done, Intake, LeadBatch, LeadQuery, LeadWrite, Page, PersonKey, StoreError, StoredLead, Write},
+    store::{Captured, Done, Intake, LeadBatch, LeadQuery, LeadWrite, Once, Page, PersonKey, StoreError, StoredLead, Write},
     vault::PersonKind,
 };
 
@@ -102,7 +101,7 @@ struct Pending {
 
 impl Engine {
     /// Stores leads, all or none; of those without consent nothing is kept but their number.
-    pub async fn accept_leads(&self, caller: &Caller, leads: Vec<Judged>, once: Option<OnceKey>) -> Result<AcceptedLeads, EngineError> {
+    pub async fn accept_leads(&self, caller: &Caller, leads: Vec<Judged>, once: Option<Once>) -> Result<AcceptedLeads, EngineError> {
         require(caller, Role::Member)?;
         let setup = self.setup(caller.org()).await?;
         let denied = leads.iter().filter(|lead| matches!(lead, Judged::Denied { .. })).count() as u64;
@@ -110,8 +109,8 @@ impl Engine {
             leads.into_iter().filter_map(|judged| if let Judged::Lead(lead) = judged { Some(*lead) } else { None }).collect();
         let mut known: HashMap<Box<[u8]>, LeadId> = HashMap::new();
         for _ in 0..TRIES {
-            let (pending, places) = self.pending(caller.org(), &leads, &known).await?;
-            let done = self.store_leads(caller, &setup, &pending, denied, once.clone()).await?;
+            let (mut pending, places) = self.pending(caller.org(), &leads, &known).await?;
+            let done = self.store_leads(caller, &setup, &mut pending, denied, once.clone()).await?;
             match done {
                 (Done::LeadsMoved(moved), _) => {
                     for (at, id) in moved {
@@ -144,7 +143,7 @@ impl Engine {
             let own_id = own_id(lead);
             if let Some(place) = own_id.as_ref().and_then(|own| by_own_id.get(own)) {
                 let content = &mut pending[*place].content;
-                content.lead = content.lead.clone().merge(lead.clone());
+                content.lead = std::mem::take(&mut content.lead).merge(lead.clone());
                 content.score = self.scoring.score(&content.lead);
                 places.push(*place);
                 continue;
@@ -189,28 +188,27 @@ impl Engine {
         &self,
         caller: &Caller,
         setup: &Setup,
-        pending: &[Pending],
+        pending: &mut [Pending],
         denied: u64,
-        once: Option<OnceKey>,
+        once: Option<Once>,
     ) -> Result<(Done, Vec<RuleConversion>), EngineError> {
         let (org, now_ms) = (caller.org(), self.clock.now_ms());
         let (made, intake) = self.by_rules(caller, setup, pending)?;
-        let leads = pending.iter().map(|p| self.lead_write(org, p)).collect();
+        let leads = pending.iter_mut().map(|p| self.lead_write(org, p)).collect();
         let batch = LeadBatch { org: org.clone(), now_ms, leads, denied, intake };
         let done = self.request(caller, once, Write::Leads(batch)).await.map_err(|error| self.outdated(org, error))?;
         Ok((done, made))
     }
 
-    fn lead_write(&self, org: &OrgId, pending: &Pending) -> LeadWrite {
-        let Content { lead, score, .. } = &pending.content;
-        let external = own_id(lead).map(|own| self.vault.person_key(org, PersonKind::ExternalId, &own).0);
+    fn lead_write(&self, org: &OrgId, pending: &mut Pending) -> LeadWrite {
         // Consent has a column of its own: it outlives the lead.
-        let mut content = pending.content.clone();
-        content.lead.consent = ConsentRecord::default();
-        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&content).unwrap_or_default());
+        let consent = std::mem::take(&mut pending.content.lead.consent);
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&pending.content).unwrap_or_default());
+        pending.content.lead.consent = consent;
+        let Content { lead, score, .. } = &pending.content;
         LeadWrite {
             known: pending.known,
-            external,
+            external: own_id(lead).map(|own| self.vault.person_key(org, PersonKind::ExternalId, &own).0),
             persons: self.lead_persons(org, lead),
             status: lead.status.number(),
             score: score.score,
@@ -290,7 +288,7 @@ impl Engine {
         caller: &Caller,
         id: LeadId,
         patch: LeadPatch,
-        once: Option<OnceKey>,
+        once: Option<Once>,
     ) -> Result<AcceptedLeads, EngineError> {
         require(caller, Role::Member)?;
         let setup = self.setup(caller.org()).await?;
@@ -299,11 +297,11 @@ impl Engine {
             let mut pending = match self.updated(caller.org(), &stored, |lead| patched(lead, patch)) {
                 Ok(pending) => [pending],
                 Err(refused) => {
-                    let first = self.done_before(caller, once.as_ref()).await?.ok_or(refused)?;
+                    let first = self.done_before(once.as_ref()).await?.ok_or(refused)?;
                     return self.repeated(caller, first, 0, Vec::new()).await;
                 }
             };
-            match self.store_leads(caller, &setup, &pending, 0, once.clone()).await? {
+            match self.store_leads(caller, &setup, &mut pending, 0, once.clone()).await? {
                 (Done::LeadsMoved(_), _) => {}
                 (Done::Leads(_, captured), made) => {
                     let view = LeadView { id, ..self.lead(caller, id).await? };

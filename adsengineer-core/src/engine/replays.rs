@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Engine, EngineError, OnceKey, accept, require};
+use super::{Engine, EngineError, accept, require};
 use crate::{
     delivery::{OUTCOME_UNKNOWN, State},
     id::{DeliveryId, ReplayId},
-    org::{Caller, Role},
-    store::{DeadLetter, DeadLetterQuery, Done, Repair, RepairAction, Replay, ReplayState, Request, StoreError, Write},
+    org::{Caller, OrgId, Role},
+    store::{DeadLetter, DeadLetterQuery, Done, Once, Repair, RepairAction, Replay, ReplayState, Request, StoreError, Write},
 };
 
 /// Replays of one organization that run at a time: every process reads all of them every second.
@@ -41,48 +41,45 @@ pub struct Matched {
     pub needs_accept_duplicates: u64,
 }
 
+/// A delivery that a request is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Match {
+    /// Which.
+    pub id: DeliveryId,
+    /// Whether sending it again may count it twice; `None` if it is not dead.
+    pub may_duplicate: Option<bool>,
+}
+
 impl Engine {
     /// How many dead letters match, and how many of them may count twice.
     pub async fn count_dead_letters(&self, caller: &Caller, request: &ReplayRequest) -> Result<Matched, EngineError> {
         require(caller, Role::Member)?;
-        let mut counts = Matched::default();
-        let mut add = |unknown: bool| {
-            counts.matched += 1;
-            counts.needs_accept_duplicates += u64::from(unknown);
-        };
-        if !request.ids.is_empty() {
-            for id in &request.ids {
-                if let Some(unknown) = self.dead_with_unknown_outcome(caller, *id).await? {
-                    add(unknown);
-                }
-            }
-            return Ok(counts);
-        }
-        let mut query = DeadLetterQuery { limit: 1000, cursor: None, ..request.filter.clone() };
-        loop {
-            let page = self.store.dead_letters(caller.org(), &query).await?;
-            page.items.iter().for_each(|letter| add(letter.may_duplicate));
-            match page.next_cursor {
-                Some(cursor) => query.cursor = Some(cursor),
-                None => return Ok(counts),
-            }
-        }
+        let found = self.find_dead(caller.org(), request).await?;
+        let count = |wanted: fn(bool) -> bool| found.iter().filter(|letter| letter.may_duplicate.is_some_and(wanted)).count() as u64;
+        Ok(Matched { matched: count(|_| true), needs_accept_duplicates: count(|unknown| unknown) })
     }
 
-    /// The dead letters that match.
-    pub async fn matching(&self, caller: &Caller, request: &ReplayRequest) -> Result<Vec<DeliveryId>, EngineError> {
+    /// The dead letters that match; of those named also the ones that are not dead.
+    pub async fn matching(&self, caller: &Caller, request: &ReplayRequest) -> Result<Vec<Match>, EngineError> {
         require(caller, Role::Admin)?;
-        if !request.ids.is_empty() {
-            return Ok(request.ids.clone());
+        self.find_dead(caller.org(), request).await
+    }
+
+    async fn find_dead(&self, org: &OrgId, request: &ReplayRequest) -> Result<Vec<Match>, EngineError> {
+        let mut found = Vec::new();
+        for id in &request.ids {
+            found.push(Match { id: *id, may_duplicate: self.find_letter(org, *id).await?.map(|letter| letter.may_duplicate) });
         }
-        let mut ids = Vec::new();
+        if !request.ids.is_empty() {
+            return Ok(found);
+        }
         let mut query = DeadLetterQuery { limit: 1000, cursor: None, ..request.filter.clone() };
         loop {
-            let page = self.store.dead_letters(caller.org(), &query).await?;
-            ids.extend(page.items.iter().map(|letter| letter.delivery.id));
+            let page = self.store.dead_letters(org, &query).await?;
+            found.extend(page.items.iter().map(|letter| Match { id: letter.delivery.id, may_duplicate: Some(letter.may_duplicate) }));
             match page.next_cursor {
                 Some(cursor) => query.cursor = Some(cursor),
-                None => return Ok(ids),
+                None => return Ok(found),
             }
         }
     }
@@ -90,14 +87,18 @@ impl Engine {
     /// One dead letter.
     pub async fn dead_letter(&self, caller: &Caller, id: DeliveryId) -> Result<DeadLetter, EngineError> {
         require(caller, Role::Member)?;
-        let missing = || EngineError::NotFound(format!("dead letter `{id}`"));
-        let conversion = self.store.conversion_of(caller.org(), id).await?.ok_or_else(missing)?;
-        let conversion = self.store.conversion(caller.org(), conversion).await?.ok_or_else(missing)?;
-        let delivery = conversion.deliveries.iter().find(|d| d.id == id && d.state == State::Dead).ok_or_else(missing)?.clone();
+        self.find_letter(caller.org(), id).await?.ok_or_else(|| EngineError::NotFound(format!("dead letter `{id}`")))
+    }
+
+    /// `None` if it is not dead, or not the organization's.
+    async fn find_letter(&self, org: &OrgId, id: DeliveryId) -> Result<Option<DeadLetter>, EngineError> {
+        let Some(conversion) = self.store.conversion_of(org, id).await? else { return Ok(None) };
+        let Some(conversion) = self.store.conversion(org, conversion).await? else { return Ok(None) };
+        let Some(delivery) = conversion.deliveries.iter().find(|d| d.id == id && d.state == State::Dead).cloned() else { return Ok(None) };
         let died_at = delivery.history.last().map_or(conversion.captured_at, |attempt| attempt.at);
         let first_failed_at = delivery.history.first().map_or(died_at, |attempt| attempt.at);
         let may_duplicate = delivery.reason.as_deref() == Some(OUTCOME_UNKNOWN);
-        Ok(DeadLetter { conversion, delivery, first_failed_at, died_at, may_duplicate })
+        Ok(Some(DeadLetter { conversion, delivery, first_failed_at, died_at, may_duplicate }))
     }
 
     /// Who the person of a dead letter is, as JSON; `None` if nothing but a click id is known. It is audited.
@@ -110,20 +111,12 @@ impl Engine {
         Ok(serde_json::from_slice(&plain).ok())
     }
 
-    /// `None` if it is not dead; whether its outcome is unknown.
-    async fn dead_with_unknown_outcome(&self, caller: &Caller, id: DeliveryId) -> Result<Option<bool>, EngineError> {
-        let Some(conversion) = self.store.conversion_of(caller.org(), id).await? else { return Ok(None) };
-        let view = self.store.conversion(caller.org(), conversion).await?;
-        let delivery = view.and_then(|view| view.deliveries.into_iter().find(|d| d.id == id && d.state == State::Dead));
-        Ok(delivery.map(|d| d.reason.as_deref() == Some(OUTCOME_UNKNOWN)))
-    }
-
     /// Begins a replay; [`Engine::run_replays`] goes on with it, in whatever process.
-    pub async fn start_replay(&self, caller: &Caller, request: ReplayRequest, once: Option<OnceKey>) -> Result<Replay, EngineError> {
+    pub async fn start_replay(&self, caller: &Caller, request: ReplayRequest, once: Option<Once>) -> Result<Replay, EngineError> {
         require(caller, Role::Admin)?;
         let matched = self.count_dead_letters(caller, &request).await?.matched;
         if matched > 0 && self.store.running_replays().await?.iter().filter(|replay| replay.org == *caller.org()).count() >= MOST_REPLAYS {
-            return match self.done_before(caller, once.as_ref()).await? {
+            return match self.done_before(once.as_ref()).await? {
                 Some(Done::Replay(id)) => self.replay(caller, id).await,
                 _ => Err(EngineError::TooMany { what: "replays at a time", most: MOST_REPLAYS }),
             };
@@ -220,11 +213,10 @@ impl Engine {
     async fn next_dead(&self, replay: &mut Replay, room: usize) -> Result<Vec<DeliveryId>, EngineError> {
         let mut found = Vec::with_capacity(room);
         if replay.by_name {
-            let caller = Caller::trusted(replay.org.clone(), Role::Admin);
             let taken: Vec<_> = replay.ids.drain(..room.min(replay.ids.len())).collect();
             for id in taken {
-                match self.dead_with_unknown_outcome(&caller, id).await? {
-                    Some(unknown) if !unknown || replay.accept_duplicates => found.push(id),
+                match self.find_letter(&replay.org, id).await? {
+                    Some(letter) if !letter.may_duplicate || replay.accept_duplicates => found.push(id),
                     _ => replay.skipped += 1,
                 }
             }

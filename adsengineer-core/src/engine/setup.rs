@@ -59,7 +59,7 @@ impl Setup {
         self.with_action(&rule.action).filter(wanted).cloned().collect()
     }
 
-    /// Enabled destinations that have the action.
+    /// Destinations that have the action; rows of a disabled one wait.
     pub(super) fn with_action<'s>(&'s self, action: &'s str) -> impl Iterator<Item = &'s StoredDestination> {
         self.destinations.iter().filter(move |d| d.spec.action_id(action).is_some())
     }

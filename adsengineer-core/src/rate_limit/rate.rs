@@ -21,6 +21,12 @@ impl Rate {
     pub fn quota(self) -> Quota {
         self.0
     }
+
+    /// Milliseconds between two when they are spread evenly, rounded down; `None` for more than one in a millisecond.
+    pub fn spacing_ms(self) -> Option<i64> {
+        let spacing = self.0.period_ms() / self.0.limit();
+        (spacing > 0).then(|| i64::from(spacing))
+    }
 }
 
 impl From<Rate> for Quota {
@@ -52,9 +58,9 @@ fn quota(text: &str) -> Option<Quota> {
     Quota::try_new(limit, period_ms, limit).ok().filter(|_| expressible)
 }
 
-/// Digits only; `parse` alone would take a sign.
+/// Digits only, the first not zero; `parse` alone would take a sign.
 fn whole(text: &str) -> Option<u32> {
-    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+    if !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

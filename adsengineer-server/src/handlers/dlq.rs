@@ -6,6 +6,7 @@ use adsengineer_core::{
     engine::{Matched, ReplayRequest},
     id::{DeliveryId, ReplayId},
     org::Role,
+    rate_limit::Rate,
     shape::{DeadLetter, DeadLetters, ReplayStatus},
     store::{DeadLetterQuery, RepairAction, Repaired, ReplayState},
 };
@@ -125,13 +126,15 @@ pub(crate) async fn discard(caller: As<Admin>, State(api): State<Api>, JsonBytes
     let asked: DiscardBody = json(&body)?;
     let (dry_run, note) = (asked.dry_run, noted(asked.note)?);
     let request = choice(asked.ids, asked.filter)?;
-    let matched = api.engine().count_dead_letters(&caller.0, &request).await?.matched;
+    let found = api.engine().matching(&caller.0, &request).await?;
+    let matched = found.iter().filter(|letter| letter.may_duplicate.is_some()).count() as u64;
     if dry_run {
         return Ok(Json(DiscardAnswer { dry_run, matched, discarded: 0 }));
     }
     let mut discarded = 0;
-    for ids in api.engine().matching(&caller.0, &request).await?.chunks(STEP) {
-        let results = api.engine().repair(&caller.0, ids.to_vec(), RepairAction::Discard, note.clone()).await?;
+    for found in found.chunks(STEP) {
+        let ids = found.iter().map(|letter| letter.id).collect();
+        let results = api.engine().repair(&caller.0, ids, RepairAction::Discard, note.clone()).await?;
         discarded += results.iter().filter(|r| **r == Repaired::Done).count() as u64;
     }
     Ok(Json(DiscardAnswer { dry_run, matched, discarded }))
@@ -179,19 +182,8 @@ fn choice(ids: Option<Vec<String>>, filter: Option<FilterBody>) -> Result<Replay
 
 /// `50/s` as milliseconds between two.
 fn rate(text: &str) -> Result<i64, Problem> {
-    let wrong = || Problem::field("/rate", "INVALID_RATE", "write the rate as 50/s, 100/m or 1000/h");
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let period = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    if !number.starts_with(|c: char| ('1'..='9').contains(&c)) {
-        return Err(wrong());
-    }
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    if (1..=period).contains(&number) { Ok(period / number) } else { Err(wrong()) }
+    let spacing = text.parse::<Rate>().ok().and_then(Rate::spacing_ms);
+    spacing.ok_or_else(|| Problem::field("/rate", "INVALID_RATE", "write the rate as 50/s, 100/m or 1000/h, at most one a millisecond"))
 }
 
 fn noted(note: Option<String>) -> Result<Option<Arc<str>>, Problem> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use adsengineer_core::{
     engine::{Matched, ReplayRequest},
+    rate_limit::Rate,
     shape::ReplayStatus,
     store::ReplayState,
 };
@@ -51,16 +52,8 @@ pub struct Replay {
 
 /// `50/s` as milliseconds between two.
 fn rate(text: &str) -> Result<i64, String> {
-    let wrong = || "write it as 50/s, 100/m or 1000/h".to_owned();
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let period = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    if (1..=period).contains(&number) { Ok(period / number) } else { Err(wrong()) }
+    let spacing = text.parse::<Rate>().map_err(|e| e.to_string())?.spacing_ms();
+    spacing.ok_or_else(|| "more than one in a millisecond; write it as 50/s, 100/m or 1000/h".to_owned())
 }
 
 /// Sends dead letters again.

@@ -9,14 +9,14 @@ use super::{
     fault::{Fault, all_of, damaged},
     pending::Pending,
     seen::Seen,
-    tally::Tally,
+    tally,
 };
 use crate::{
     audit::Entry,
     id,
     id::DestinationId,
     org::OrgId,
-    store::{LeadCounts, StoreError},
+    store::{LeadCounts, StoreError, tally::Tally},
 };
 
 /// Bits of an id that count within a millisecond, beside the six that name the slot.
@@ -114,7 +114,7 @@ impl<'t> Tx<'t> {
         let counts = std::mem::take(&mut self.leads);
         let (rows, tally, leads, record) = tokio::join!(
             self.pending.write(self.conn),
-            self.tally.write(self.conn, self.place.slot),
+            tally::write(&mut self.tally, self.conn, self.place.slot),
             write_lead_counts(self.conn, self.place.slot, &counts),
             record(self.conn, self.place, self.last_id, batch),
         );

@@ -83,7 +83,7 @@ pub(super) fn put(tx: &mut Tx<'_>, put: &PutDestination) -> Result<DestinationId
     let old = named(tx.conn, &put.org, &put.name)?;
     if let Some(old) = &old {
         let moved = (old.spec.kind, old.spec.customer_id) != (put.spec.kind, put.spec.customer_id);
-        if moved && !tally::counts(tx.conn, old.id)?.is_empty() {
+        if moved && (tx.tally.touches(old.id) || !tally::counts(tx.conn, old.id)?.is_empty()) {
             return Err(moved_account(&put.name));
         }
     }
@@ -123,7 +123,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, force: boo
     let destination = own(tx.conn, org, id)?;
     if !force {
         // What this transaction made is not in the table yet.
-        tx.tally.write(tx.conn)?;
+        tally::write(&mut tx.tally, tx.conn)?;
         let open: u64 = tally::counts(tx.conn, id)?.iter().filter(|(state, _)| !state.is_final()).map(|(_, n)| n).sum();
         refuse_open(&destination.name, open)?;
     }

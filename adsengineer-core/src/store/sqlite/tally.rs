@@ -1,6 +1,6 @@
-//! Counts of deliveries by state and the value at risk, kept with the rows so that nobody has to count them.
+//! Counts of deliveries by state and the value at risk: writing and reading them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -8,68 +8,27 @@ use super::error::damaged;
 use crate::{
     delivery::State,
     id::DestinationId,
-    money::{Currency, Money, Totals},
-    store::StoreError,
+    money::Totals,
+    store::{StoreError, tally::Tally},
 };
 
-/// Changes of counts not written yet.
-#[derive(Clone, Default)]
-pub(super) struct Tally {
-    counts: HashMap<(i64, u8), i64>,
-    risks: HashMap<(i64, Currency), i128>,
-}
-
-/// Whether a row in this state may still bring its value, or needs a human to.
-fn at_risk(state: State) -> bool {
-    state < State::AwaitingConfirmation || state == State::Dead
-}
-
-impl Tally {
-    /// A row appeared.
-    pub(super) fn made(&mut self, destination: DestinationId, state: State, value: Option<&Money>) {
-        *self.counts.entry((destination.0, state as u8)).or_default() += 1;
-        if at_risk(state) {
-            self.risk(destination, value, 1);
-        }
+/// Writes what was counted.
+pub(super) fn write(tally: &mut Tally, conn: &Connection) -> Result<(), StoreError> {
+    let mut add = conn.prepare_cached(
+        "INSERT INTO tallies (destination, state, count) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for (destination, state, delta) in tally.take_counts() {
+        add.execute(params![destination.0, state as u8, delta])?;
     }
-
-    /// A row went from one state to another.
-    pub(super) fn moved(&mut self, destination: DestinationId, from: State, to: State, value: Option<&Money>) {
-        if from == to {
-            return;
-        }
-        *self.counts.entry((destination.0, from as u8)).or_default() -= 1;
-        *self.counts.entry((destination.0, to as u8)).or_default() += 1;
-        match (at_risk(from), at_risk(to)) {
-            (true, false) => self.risk(destination, value, -1),
-            (false, true) => self.risk(destination, value, 1),
-            _ => {}
-        }
+    let mut read = conn.prepare_cached("SELECT micros FROM risks WHERE destination = ?1 AND currency = ?2")?;
+    let mut put = conn.prepare_cached("INSERT OR REPLACE INTO risks (destination, currency, micros) VALUES (?1, ?2, ?3)")?;
+    for (destination, currency, delta) in tally.take_risks() {
+        let old = read.query_row(params![destination.0, currency.as_str()], |r| r.get::<_, [u8; 16]>(0)).optional()?;
+        let sum = old.map_or(0, i128::from_be_bytes) + delta;
+        put.execute(params![destination.0, currency.as_str(), sum.to_be_bytes()])?;
     }
-
-    fn risk(&mut self, destination: DestinationId, value: Option<&Money>, sign: i128) {
-        if let Some(money) = value {
-            *self.risks.entry((destination.0, money.currency)).or_default() += sign * Totals::micros(*money);
-        }
-    }
-
-    pub(super) fn write(&mut self, conn: &Connection) -> Result<(), StoreError> {
-        let mut add = conn.prepare_cached(
-            "INSERT INTO tallies (destination, state, count) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET count = count + excluded.count",
-        )?;
-        for ((destination, state), delta) in self.counts.drain().filter(|(_, delta)| *delta != 0) {
-            add.execute(params![destination, state, delta])?;
-        }
-        let mut read = conn.prepare_cached("SELECT micros FROM risks WHERE destination = ?1 AND currency = ?2")?;
-        let mut put = conn.prepare_cached("INSERT OR REPLACE INTO risks (destination, currency, micros) VALUES (?1, ?2, ?3)")?;
-        for ((destination, currency), delta) in self.risks.drain().filter(|(_, delta)| *delta != 0) {
-            let old = read.query_row(params![destination, currency.as_str()], |r| r.get::<_, [u8; 16]>(0)).optional()?;
-            let sum = old.map_or(0, i128::from_be_bytes) + delta;
-            put.execute(params![destination, currency.as_str(), sum.to_be_bytes()])?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// How many rows the destination has in each state; none where there are none.

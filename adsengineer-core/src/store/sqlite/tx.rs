@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{error::damaged, keys::Keys, tally::Tally};
+use super::{error::damaged, keys::Keys, tally};
 use crate::{
     audit::Entry,
     id,
     org::OrgId,
     outcome::Why,
-    store::{LeadCounts, StoreError},
+    store::{LeadCounts, StoreError, tally::Tally},
 };
 
 /// An open transaction of the writer.
@@ -80,7 +80,7 @@ impl<'c> Tx<'c> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        self.tally.write(self.conn)?;
+        tally::write(&mut self.tally, self.conn)?;
         self.write_lead_counts()?;
         if self.last_id != self.first_last_id {
             self.conn.prepare_cached("INSERT OR REPLACE INTO counters (name, value) VALUES ('id', ?1)")?.execute([self.last_id])?;
