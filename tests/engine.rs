@@ -27,7 +27,7 @@ struct Host {
 async fn host(credentials: Option<&str>) -> Host {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::open(EngineConfig {
-        database: folder.path().join("host.db"),
+        database: folder.path().join("host.db").into(),
         migrate: Migrate::Auto,
         vault: Arc::new(Vault::new(&parse_key(generate_key().expose()).unwrap(), &[])),
         clock: Arc::new(SystemClock),
@@ -35,6 +35,7 @@ async fn host(credentials: Option<&str>) -> Host {
         credentials: CredentialSources::default(),
         worker: WorkerSettings::default(),
     })
+    .await
     .unwrap();
     let owner = Caller::trusted(OrgId::default(), Role::Owner);
     let spec = DestinationSpec {

@@ -20,6 +20,9 @@ mod queueing;
 mod showing;
 #[path = "store/sqlite_only.rs"]
 mod sqlite_only;
+#[cfg(feature = "postgres")]
+#[path = "store/tls.rs"]
+mod tls;
 
 /// Every case over every store.
 macro_rules! conformance {

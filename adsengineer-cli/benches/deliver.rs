@@ -24,14 +24,15 @@ async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::start(SandboxOptions { quick: true, ..SandboxOptions::default() }).await?;
     let engine = Engine::open(EngineConfig {
-        database: folder.path().join("bench.db"),
+        database: folder.path().join("bench.db").into(),
         migrate: Migrate::Auto,
         vault: Arc::new(Vault::new(&parse_key(generate_key().expose())?, &[])),
         clock: Arc::new(SystemClock),
         google: GoogleSettings { data_manager_url: sandbox.url(), token_url: sandbox.token_url(), ..GoogleSettings::default() },
         credentials: CredentialSources::default(),
         worker: WorkerSettings { write_quota: Vec::new(), read_quota: Vec::new(), ..WorkerSettings::default() },
-    })?;
+    })
+    .await?;
     let caller = Caller::trusted(OrgId::default(), Role::Owner);
     let spec = DestinationSpec {
         kind: DestinationKind::Google,

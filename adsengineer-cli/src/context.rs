@@ -17,7 +17,7 @@ use adsengineer_core::{
     engine::{CredentialSources, Engine, EngineConfig},
     org::{Caller, OrgId, Role},
     secret::Secret,
-    store::sqlite::Migrate,
+    store::{Database, Migrate, NoDatabase},
     vault::{Vault, parse_key},
     worker::WorkerSettings,
 };
@@ -79,11 +79,11 @@ impl Context {
         Ok(Caller::trusted(self.org()?, Role::Owner))
     }
 
-    /// The database file.
-    pub fn database(&self) -> Result<PathBuf, CliError> {
+    /// The database.
+    pub fn database(&self) -> Result<Database, CliError> {
         match self.settings.text("database_url") {
-            Some(url) => Ok(PathBuf::from(url.trim_start_matches("sqlite://"))),
-            None => Ok(data_folder()?.join("adsengineer.db")),
+            Some(url) => url.parse().map_err(|e: NoDatabase| CliError::new(Exit::Config, "DATABASE_URL", e.to_string())),
+            None => Ok(data_folder()?.join("adsengineer.db").into()),
         }
     }
 
@@ -117,48 +117,60 @@ impl Context {
     }
 
     /// Opens the engine on the configured database.
-    pub fn engine(&self) -> Result<Engine, CliError> {
-        let migrate = if self.settings.text("migrate") == Some("check") { Migrate::Check } else { Migrate::Auto };
-        self.open(&self.database()?, self.google()?, migrate, self.worker_settings()?)
+    pub async fn engine(&self) -> Result<Engine, CliError> {
+        let database = self.database()?;
+        let migrate = match self.settings.text("migrate") {
+            Some("check") => Migrate::Check,
+            Some(_) => Migrate::Auto,
+            None => database.usual_migrate(),
+        };
+        self.open(database, self.google()?, migrate, self.worker_settings()?).await
     }
 
     /// Opens the engine and brings the database up to date, whatever the configuration says of that.
-    pub fn engine_migrating(&self) -> Result<Engine, CliError> {
-        self.open(&self.database()?, self.google()?, Migrate::Auto, self.worker_settings()?)
+    pub async fn engine_migrating(&self) -> Result<Engine, CliError> {
+        self.open(self.database()?, self.google()?, Migrate::Auto, self.worker_settings()?).await
     }
 
     /// Opens the engine on a database of its own, against a stand-in for Google: the same rules with shorter waits.
-    pub fn engine_on(&self, database: &Path, sandbox: &Sandbox) -> Result<Engine, CliError> {
+    pub async fn engine_on(&self, database: Database, sandbox: &Sandbox) -> Result<Engine, CliError> {
         let google = GoogleSettings { data_manager_url: sandbox.url(), token_url: sandbox.token_url(), timeout: self.global.timeout };
         let policy =
             Policy { backoff: Backoff::try_new(SANDBOX_RETRY, SANDBOX_CAP).unwrap_or_default(), ..WorkerSettings::default().policy };
         let worker = WorkerSettings { policy, poll_first: SANDBOX_POLL, poll_cap: SANDBOX_CAP, ..WorkerSettings::default() };
-        self.open(database, google, Migrate::Auto, worker)
+        self.open(database, google, Migrate::Auto, worker).await
     }
 
-    fn open(&self, database: &Path, google: GoogleSettings, migrate: Migrate, worker: WorkerSettings) -> Result<Engine, CliError> {
-        if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e))?;
-        }
+    async fn open(
+        &self,
+        database: Database,
+        google: GoogleSettings,
+        migrate: Migrate,
+        worker: WorkerSettings,
+    ) -> Result<Engine, CliError> {
+        make_folder(&database)?;
         let config = EngineConfig {
-            database: database.to_owned(),
+            vault: Arc::new(self.vault(&database)?),
+            database,
             migrate,
-            vault: Arc::new(self.vault(database)?),
             clock: self.clock(),
             google,
             credentials: CredentialSources::default(),
             worker,
         };
-        Ok(Engine::open(config)?)
+        Ok(Engine::open(config).await?)
     }
 
-    /// The vault with the configured key, or the one kept beside the database.
-    pub fn vault(&self, database: &Path) -> Result<Vault, CliError> {
+    /// The vault with the configured key, or the one kept beside the database's file.
+    pub fn vault(&self, database: &Database) -> Result<Vault, CliError> {
         let bad =
             |e: &dyn std::fmt::Display| CliError::new(Exit::Config, "ENCRYPTION_KEY", format!("the encryption key cannot be used: {e}"));
         let current = match self.settings.secret("encryption_key") {
             Some(text) => text,
-            None => keys::beside(database, self.settings.is_development())?,
+            None => match database.file() {
+                Some(file) => keys::beside(file, self.settings.is_development())?,
+                None => return Err(keys::none_for_server("ENCRYPTION_KEY", "encryption key", "`adsengineer key generate` prints one")),
+            },
         };
         let current = parse_key(current.expose()).map_err(|e| bad(&e))?;
         let previous = self.settings.secret("encryption_previous_keys").unwrap_or_else(|| Secret::new(String::new()));
@@ -167,19 +179,20 @@ impl Context {
     }
 
     /// The secret for tokens that development keeps beside its database, where none is configured.
-    pub fn made_jwt_secret(&self, database: &Path) -> Result<Option<Secret<String>>, CliError> {
+    pub fn made_jwt_secret(&self, database: &Database) -> Result<Option<Secret<String>>, CliError> {
         if self.settings.secret("jwt_secret").is_some() {
             return Ok(None);
         }
-        if let Some(folder) = database.parent().filter(|f| !f.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e))?;
-        }
-        keys::jwt_beside(database, self.settings.is_development())
+        let Some(file) = database.file() else {
+            return Err(keys::none_for_server("JWT_SECRET", "secret for tokens", "it is 32 bytes or more"));
+        };
+        make_folder(database)?;
+        keys::jwt_beside(file, self.settings.is_development())
     }
 
-    /// Where the key is kept when none is configured.
-    pub fn key_file(database: &Path) -> PathBuf {
-        keys::path(database)
+    /// Where the key is kept when none is configured; nowhere for a server's.
+    pub fn key_file(database: &Database) -> Option<PathBuf> {
+        database.file().map(keys::path)
     }
 
     /// Where Google is.
@@ -215,6 +228,14 @@ impl Context {
         let result = runtime.block_on(work);
         runtime.shutdown_timeout(std::time::Duration::from_millis(500));
         Ok(result)
+    }
+}
+
+/// The folder of a file.
+fn make_folder(database: &Database) -> Result<(), CliError> {
+    match database.file().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => std::fs::create_dir_all(folder).map_err(|e| folder_error(folder, &e)),
+        None => Ok(()),
     }
 }
 

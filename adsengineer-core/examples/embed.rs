@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     // A real service keeps its key: `adsengineer key generate` prints one.
     let vault = Vault::new(&parse_key(generate_key().expose())?, &[]);
-    let engine = Engine::open(EngineConfig::new(folder.path().join("deals.db"), vault))?;
+    let engine = Engine::open(EngineConfig::new(folder.path().join("deals.db"), vault)).await?;
     let caller = Caller::trusted("acme".parse()?, Role::Owner);
 
     let spec = serde_json::from_str(r#"{"kind": "google", "customer_id": "123-456-7890", "actions": {"Sale": "987654321"}}"#)?;

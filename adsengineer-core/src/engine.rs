@@ -10,7 +10,7 @@
 //! };
 //!
 //! # async fn example(config: EngineConfig, org: OrgId) -> Result<(), EngineError> {
-//! let engine = Engine::open(config)?;
+//! let engine = Engine::open(config).await?;
 //! let caller = Caller::trusted(org, Role::Viewer);
 //! let sum = engine.reconciliation(&caller).await?;
 //! for destination in engine.status(&caller).await? {
@@ -30,7 +30,7 @@ mod replays;
 mod setup;
 mod tokens;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use rand::RngExt;
 use tokio::sync::watch;
@@ -55,12 +55,11 @@ use crate::{
     rate_limit,
     scoring::ScoringRules,
     store::{
-        ConversionQuery, ConversionView, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, Once, Page, Reconciliation,
+        ConversionQuery, ConversionView, Database, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, Migrate, Once, Page, Reconciliation,
         Repair, RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
-        sqlite::{self, Migrate, SqliteStore},
     },
     vault::{Vault, VaultError},
-    worker::{RunReport, Worker, WorkerSettings, lock::FileLiveness},
+    worker::{RunReport, Worker, WorkerSettings},
 };
 
 /// Why an operation was not done.
@@ -136,8 +135,8 @@ fn known(names: &[Arc<str>]) -> String {
 
 /// How an engine is opened.
 pub struct EngineConfig {
-    /// The SQLite file; it is made when it is not there.
-    pub database: PathBuf,
+    /// Where everything is kept.
+    pub database: Database,
     /// Whether an older schema is brought up to date.
     pub migrate: Migrate,
     /// Opens and seals what is sealed in the database.
@@ -154,10 +153,11 @@ pub struct EngineConfig {
 
 impl EngineConfig {
     /// The usual: the real clock, Google itself, and every default.
-    pub fn new(database: impl Into<PathBuf>, vault: Vault) -> Self {
+    pub fn new(database: impl Into<Database>, vault: Vault) -> Self {
+        let database = database.into();
         Self {
-            database: database.into(),
-            migrate: Migrate::Auto,
+            migrate: database.usual_migrate(),
+            database,
             vault: Arc::new(vault),
             clock: Arc::new(SystemClock),
             google: GoogleSettings::default(),
@@ -175,19 +175,18 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     connector: Arc<GoogleConnector>,
     worker: WorkerSettings,
-    database: PathBuf,
+    database: Database,
     scoring: Arc<ScoringRules>,
     setups: Arc<Setups>,
     revoked: Arc<Revoked>,
 }
 
 impl Engine {
-    /// Opens the database, making it where there is none.
-    pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
+    /// Opens the database, making a file where there is none.
+    pub async fn open(config: EngineConfig) -> Result<Self, EngineError> {
         // Each process has a chain of its own in the audit log.
         let chain = rand::rng().random_range(1..i64::MAX);
-        let options = sqlite::Options { migrate: config.migrate, ..sqlite::Options::new(config.vault.audit_key(), chain) };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.database, options)?);
+        let store = config.database.open(config.migrate, config.vault.audit_key(), chain).await?;
         let connector = GoogleConnector::new(config.vault.clone(), config.google, config.credentials, config.clock.clone());
         Ok(Self {
             store,
@@ -222,10 +221,9 @@ impl Engine {
         &self.worker
     }
 
-    /// A worker on this database, holding its own lock file.
+    /// A worker on this database.
     pub fn worker(&self, settings: WorkerSettings) -> Result<Worker, EngineError> {
-        let liveness = FileLiveness::acquire(&self.database)?;
-        Ok(Worker::new(self.store.clone(), self.clock.clone(), self.connector.clone(), Arc::new(liveness), settings))
+        Ok(Worker::new(self.store.clone(), self.clock.clone(), self.connector.clone(), self.database.liveness()?, settings))
     }
 
     /// Sends what is due and asks for verdicts, until `shutdown` becomes true.

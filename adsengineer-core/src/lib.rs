@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: **words** (types that are valid once they exist), **rules** (pure functions and small
 //! state machines; time, randomness and data are arguments) and **doors** (the only code that touches the world).
-//! Words and rules need no feature; `engine`, `sqlite` and `http` add the doors.
+//! Words and rules need no feature; `engine`, `sqlite`, `postgres` and `http` add the doors.
 //!
 //! ```
 //! use adsengineer_core::{
@@ -50,11 +50,11 @@ pub mod token;
 // doors
 pub mod clock;
 pub mod destination;
-#[cfg(all(feature = "sqlite", feature = "http"))]
+#[cfg(feature = "http")]
 pub mod engine;
 #[cfg(feature = "engine")]
 pub mod limiter;
-#[cfg(all(feature = "sqlite", feature = "http"))]
+#[cfg(feature = "http")]
 pub mod shape;
 #[cfg(feature = "engine")]
 pub mod store;

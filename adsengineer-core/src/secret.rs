@@ -34,13 +34,24 @@ impl From<String> for Secret<String> {
 
 /// `url` with any password replaced by `***`, fit for logs and screens.
 pub fn redact_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let url = redact_parameter(url);
+    let Some((scheme, rest)) = url.split_once("://") else { return url };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let Some(at) = rest[..authority_end].rfind('@') else { return url.to_owned() };
+    let Some(at) = rest[..authority_end].rfind('@') else { return url };
     match rest[..at].split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
-        None => url.to_owned(),
+        None => url,
     }
+}
+
+/// A password may also be a parameter, as in `postgres://host/?password=…`.
+fn redact_parameter(url: &str) -> String {
+    let Some((head, query)) = url.split_once('?') else { return url.to_owned() };
+    let shown = |part: &str| match part.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().ends_with("password") => format!("{name}=***"),
+        _ => part.to_owned(),
+    };
+    format!("{head}?{}", query.split('&').map(shown).collect::<Vec<_>>().join("&"))
 }
 
 /// Whether `url` carries a password.
@@ -63,6 +74,7 @@ mod tests {
     fn passwords_in_urls_are_redacted_and_nothing_else() {
         assert_eq!(redact_url("postgres://u:p@h:1/db?x=a@b"), "postgres://u:***@h:1/db?x=a@b");
         assert_eq!(redact_url("postgres://u:p@ss@h/db"), "postgres://u:***@h/db");
+        assert_eq!(redact_url("postgres:///d?user=u&password=p&host=/run"), "postgres:///d?user=u&password=***&host=/run");
         for same in ["sqlite:///a/b.db", "postgres://u@h/db", "memory://", "plain"] {
             assert_eq!(redact_url(same), same);
             assert!(!url_has_password(same));

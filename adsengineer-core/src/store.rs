@@ -4,11 +4,11 @@
 //! The same conformance suite runs over every store (`tests/store_conformance.rs`).
 
 mod commands;
+mod database;
 mod decisions;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod encoding;
 mod leads;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod migrate;
 pub mod model;
 #[cfg(feature = "postgres")]
@@ -28,9 +28,9 @@ use crate::{
     org::OrgId,
 };
 pub use commands::*;
+pub use database::{Database, NoDatabase};
 pub(crate) use decisions::*;
 pub use leads::*;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use migrate::{Migrate, MigrationStatus};
 pub use results::*;
 pub use views::*;

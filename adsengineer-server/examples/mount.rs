@@ -25,7 +25,7 @@ async fn who(mut request: Request, next: Next) -> Result<Response, StatusCode> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let vault = Vault::new(&parse_key(generate_key().expose())?, &[]);
-    let engine = Engine::open(EngineConfig::new(folder.path().join("leads.db"), vault))?;
+    let engine = Engine::open(EngineConfig::new(folder.path().join("leads.db"), vault)).await?;
     let ads = adsengineer_server::router(engine).layer(axum::middleware::from_fn(who));
     let host = Router::new().route("/", get(|| async { "the host's own page" })).nest("/ads", ads);
 

@@ -150,7 +150,7 @@ impl Settings {
         let get = |name: &str| environment.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.clone());
         for key in KEYS {
             let variable = key.variable();
-            let file = if key.secret { get(&format!("{variable}_FILE")) } else { None };
+            let file = if key.may_be_a_file() { get(&format!("{variable}_FILE")) } else { None };
             match (get(&variable), file) {
                 (Some(_), Some(_)) => return Err(ConfigError::Twice { variable }),
                 (Some(text), None) => self.set(key, text, variable)?,

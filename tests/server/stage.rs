@@ -94,14 +94,14 @@ pub fn rates(ip: &str, org: &str, auth: &str) -> Rates {
     Rates { ip: rate(ip), org: rate(org), auth: rate(auth), ..generous() }
 }
 
-fn engine(folder: &Path, clock: Arc<TestClock>, sandbox: Option<&Sandbox>) -> Engine {
+async fn engine(folder: &Path, clock: Arc<TestClock>, sandbox: Option<&Sandbox>) -> Engine {
     let google = sandbox.map_or_else(GoogleSettings::default, |sandbox| GoogleSettings {
         data_manager_url: sandbox.url(),
         token_url: sandbox.token_url(),
         ..GoogleSettings::default()
     });
     Engine::open(EngineConfig {
-        database: folder.join("server.db"),
+        database: folder.join("server.db").into(),
         migrate: Migrate::Auto,
         vault: Arc::new(Vault::new(&parse_key(KEY).unwrap(), &[])),
         clock,
@@ -109,6 +109,7 @@ fn engine(folder: &Path, clock: Arc<TestClock>, sandbox: Option<&Sandbox>) -> En
         credentials: CredentialSources::default(),
         worker: WorkerSettings::default(),
     })
+    .await
     .unwrap()
 }
 
@@ -142,7 +143,7 @@ impl Stage {
         change: impl FnOnce(Api) -> Api,
         options: ServeOptions,
     ) -> Self {
-        let engine = engine(folder.path(), clock.clone(), sandbox);
+        let engine = engine(folder.path(), clock.clone(), sandbox).await;
         let api = change(Api::new(engine.clone()).tokens(ring()).limits(Some(limiter()), generous()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -10,7 +10,7 @@ use adsengineer_core::{
     delivery::State,
     store::{
         Captured, Done, Intake, LeadBatch, LeadWrite, Migrate, NewConversion, Once, Request, Store, StoreError, Write,
-        postgres::{Options, PostgresStore, migration_status},
+        postgres::{Options, PostgresStore, migration_status_in},
     },
 };
 
@@ -258,7 +258,7 @@ async fn an_empty_database_is_not_filled_unasked_and_a_newer_schema_is_refused()
         let error = open(refusing).await.unwrap();
         assert!(error.contains("is empty") && error.contains("adsengineer migrate"), "{error}");
     }
-    let applied = async || migration_status(&url, &options(Migrate::Off)).await.unwrap().iter().all(|m| m.applied);
+    let applied = async || migration_status_in(&url, &schema).await.unwrap().iter().all(|m| m.applied);
     assert!(!applied().await);
     let (one, two) = tokio::join!(open(Migrate::Auto), open(Migrate::Auto));
     assert_eq!((one, two), (None, None), "two that migrate at once wait for each other");

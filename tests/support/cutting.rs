@@ -51,7 +51,7 @@ impl Way {
 
     /// How to connect through it.
     pub fn url(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.folder.path().display())
+        format!("postgres:///postgres?user=postgres&host={}", self.folder.path().display())
     }
 
     /// Cuts the connection of the next commit.

@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Mutex, OnceLock, PoisonError,
@@ -19,14 +19,14 @@ pub const URL: &str = "ADSENGINEER_TEST_POSTGRES_URL";
 const KEEPER: &str = r#"
 dir=$1 bin=$2
 if [ "$(id -u)" = 0 ]; then
-    chown postgres "$dir"
+    chown -R postgres "$dir"
     as() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
 else
     as() { "$@"; }
 fi
 start() {
     as "$bin/pg_ctl" start -w -t 60 -D "$dir/data" -l "$dir/server.log" \
-        -o "-k $dir -c listen_addresses= -c fsync=$3 -c max_connections=300 -c shared_buffers=256MB" >/dev/null 2>>"$dir/log"
+        -o "-k $dir -c listen_addresses= -c fsync=$3 -c max_connections=300 -c shared_buffers=256MB $4" >/dev/null 2>>"$dir/log"
 }
 fail() {
     cat "$dir"/*log
@@ -64,11 +64,31 @@ struct Keeper {
 impl Server {
     /// Starts one. `fsync` costs time, and is needed only where time is what is measured.
     pub fn start(fsync: bool) -> Self {
-        let folder = tempfile::Builder::new().prefix("adspg").tempdir().unwrap().keep();
+        Self::start_in(folder(), fsync, "")
+    }
+
+    /// Starts one that also listens on a port of this machine and there speaks TLS; gives its port.
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> (Self, u16) {
+        let folder = folder();
+        for (from, to) in [(certificate, "server.crt"), (key, "server.key")] {
+            std::fs::copy(from, folder.join(to)).unwrap();
+            std::fs::set_permissions(folder.join(to), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        }
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -c port={port} -c ssl=on -c ssl_cert_file={} -c ssl_key_file={}",
+            certificate.display(),
+            key.display()
+        );
+        (Self::start_in(folder, false, &options), port)
+    }
+
+    fn start_in(folder: PathBuf, fsync: bool, options: &str) -> Self {
         let mut child = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .args([&folder, &programs()])
-            .arg(if fsync { "on" } else { "off" })
+            .args([if fsync { "on" } else { "off" }, options])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -81,7 +101,7 @@ impl Server {
 
     /// How to connect to it.
     pub fn url(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.folder.display())
+        socket_url(&self.folder)
     }
 
     /// Where its socket is.
@@ -95,6 +115,15 @@ impl Server {
         keeper.orders.write_all(b"crash\n").unwrap();
         keeper.wait_until_ready();
     }
+}
+
+/// How to connect to the server whose socket is in `folder`.
+pub fn socket_url(folder: &Path) -> String {
+    format!("postgres:///postgres?user=postgres&host={}", folder.display())
+}
+
+fn folder() -> PathBuf {
+    tempfile::Builder::new().prefix("adspg").tempdir().unwrap().keep()
 }
 
 impl Keeper {

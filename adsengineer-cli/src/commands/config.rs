@@ -70,13 +70,13 @@ fn show(context: &Context) -> Result<Report, CliError> {
     let mut settings = context.settings.show();
     let database = context.database()?;
     if let Some(line) = settings.iter_mut().find(|s| s.key == "database_url" && s.value.is_none()) {
-        (line.value, line.origin) = (Some(format!("sqlite://{}", database.display())), "default".to_owned());
+        (line.value, line.origin) = (Some(database.to_string()), "default".to_owned());
     }
     let file = context.settings.file().map(|path| path.display().to_string());
     let row = |s: &Shown| vec![s.key.to_owned(), s.value.clone().unwrap_or_default(), s.origin.clone()];
     let mut text = table(&["setting", "value", "origin"], settings.iter().map(row));
     let place = context.place()?;
-    text +=
-        &format!("\nin use: {place}\nfile: {}\nkey file: {}", file.as_deref().unwrap_or("none"), Context::key_file(&database).display());
+    let key_file = Context::key_file(&database).map_or_else(|| "none".to_owned(), |path| path.display().to_string());
+    text += &format!("\nin use: {place}\nfile: {}\nkey file: {key_file}", file.as_deref().unwrap_or("none"));
     Ok(Report::ok(text, json!({"settings": settings, "file": file, "in_use": place})))
 }

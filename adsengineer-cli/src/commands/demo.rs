@@ -135,7 +135,7 @@ async fn play(context: &Context, sandbox: &Sandbox, file: &Path, database: &Path
 }
 
 async fn stage<'a>(context: &'a Context, sandbox: &'a Sandbox, database: &Path) -> Result<Stage<'a>, CliError> {
-    let engine = context.engine_on(database, sandbox)?;
+    let engine = context.engine_on(database.to_owned().into(), sandbox).await?;
     let caller = context.caller()?;
     let spec = DestinationSpec {
         kind: DestinationKind::Google,

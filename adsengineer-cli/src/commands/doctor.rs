@@ -1,6 +1,6 @@
 //! `doctor`: is this machine fit to work?
 
-use adsengineer_core::{engine::Engine, org::Caller};
+use adsengineer_core::{engine::Engine, org::Caller, store::Database};
 use serde_json::json;
 
 use crate::{
@@ -34,22 +34,22 @@ fn bad(check: &str, error: &CliError) -> Finding {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
+pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let mut findings = vec![configuration(context), place(context)];
     let database = context.database()?;
     findings.push(key(context, &database));
-    if database.exists() {
-        match context.engine() {
+    if database.may_exist() {
+        match context.engine().await {
             Ok(engine) => {
-                findings.push(good("database", format!("{} opens, schema up to date", database.display())));
+                findings.push(good("database", format!("{database} opens, schema up to date")));
                 let caller = context.caller()?;
-                findings.extend(context.block_on(destinations(args, &engine, &caller))??);
-                findings.extend(context.block_on(sum(&engine, &caller))?);
+                findings.extend(destinations(args, &engine, &caller).await?);
+                findings.extend(sum(&engine, &caller).await);
             }
             Err(error) => findings.push(bad("database", &error)),
         }
     } else {
-        findings.push(good("database", format!("{} is not there yet; the first upload makes it", database.display())));
+        findings.push(good("database", format!("{database} is not there yet; the first upload makes it")));
     }
     findings.push(clock(context));
     Ok(report(&findings))
@@ -70,15 +70,20 @@ fn place(context: &Context) -> Finding {
     }
 }
 
-fn key(context: &Context, database: &std::path::Path) -> Finding {
-    let file = Context::key_file(database);
+fn key(context: &Context, database: &Database) -> Finding {
     if let Some(origin) = context.settings.origin("encryption_key") {
         return match context.vault(database) {
             Ok(_) => good("encryption key", format!("from {origin}")),
             Err(error) => bad("encryption key", &error),
         };
     }
-    if !database.exists() && !file.exists() {
+    let Some(file) = Context::key_file(database) else {
+        return match context.vault(database) {
+            Ok(_) => good("encryption key", "from the configuration"),
+            Err(error) => bad("encryption key", &error),
+        };
+    };
+    if !database.may_exist() && !file.exists() {
         return good("encryption key", format!("will be made at {} with the database", file.display()));
     }
     match context.vault(database) {

@@ -1,6 +1,6 @@
 //! `migrate`: bring the database up to date.
 
-use adsengineer_core::store::sqlite::{MigrationStatus, migration_status};
+use adsengineer_core::store::{Database, MigrationStatus};
 use serde_json::json;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 /// Bring the database up to date.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "An older database is copied beside itself first. A newer one is refused and stays as it is.")]
+#[command(after_help = "An older file is copied beside itself first; of a PostgreSQL server, make a backup. A newer one is refused and stays as it is.")]
 pub struct Args {
     /// Only show which migrations the database has
     #[arg(long)]
@@ -22,21 +22,21 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
+pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let database = context.database()?;
-    let before = migration_status(&database)?;
+    let before = database.migration_status().await?;
     let pending = before.iter().filter(|m| !m.applied).count();
     if args.status || args.dry_run {
-        return Ok(report(&before, &format!("{} has {pending} migrations to go", database.display()), pending, &database));
+        return Ok(report(&before, &format!("{database} has {pending} migrations to go"), pending, &database));
     }
-    context.engine_migrating()?;
-    let after = migration_status(&database)?;
+    context.engine_migrating().await?;
+    let after = database.migration_status().await?;
     let text = if pending == 0 { "already up to date".to_owned() } else { format!("applied {pending} migrations") };
-    Ok(report(&after, &format!("{}: {text}", database.display()), 0, &database))
+    Ok(report(&after, &format!("{database}: {text}"), 0, &database))
 }
 
-fn report(all: &[MigrationStatus], text: &str, pending: usize, database: &std::path::Path) -> Report {
+fn report(all: &[MigrationStatus], text: &str, pending: usize, database: &Database) -> Report {
     let row = |m: &MigrationStatus| vec![m.number.to_string(), m.name.to_owned(), if m.applied { "applied" } else { "pending" }.to_owned()];
     let table = table(&["number", "name", "state"], all.iter().map(row));
-    Report::ok(format!("{table}\n{text}"), json!({"database": database, "migrations": all, "pending": pending}))
+    Report::ok(format!("{table}\n{text}"), json!({"database": database.to_string(), "migrations": all, "pending": pending}))
 }

@@ -20,7 +20,7 @@ enum Verb {
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let Verb::List = args.verb;
-    let orgs = context.engine()?.store().organizations().await?;
+    let orgs = context.engine().await?.store().organizations().await?;
     let names: Vec<_> = orgs.iter().map(ToString::to_string).collect();
     Ok(Report::ok(names.join("\n"), json!({"organizations": names})))
 }

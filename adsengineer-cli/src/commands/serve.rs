@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adsengineer_core::store::Database;
 use adsengineer_server::{
     ServeOptions, api_router, background,
     sandbox::{Sandbox, SandboxOptions},
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::running;
 use crate::{
-    context::Context,
+    context::{Context, data_folder},
     error::{CliError, Exit},
     output::{Report, SCHEMA_VERSION},
 };
@@ -45,15 +46,15 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     let address = context.settings.listen()?;
     let sandbox = if args.sandbox { Some(Sandbox::start(SandboxOptions::default()).await?) } else { None };
     let database = match &sandbox {
-        Some(_) => context.database()?.with_file_name("sandbox.db"),
+        Some(_) => sandbox_database(context)?,
         None => context.database()?,
     };
     // What cannot work is said before a database is made.
     let ring = context.settings.key_ring(context.made_jwt_secret(&database)?)?;
     let tls = context.settings.tls()?;
     let engine = match &sandbox {
-        Some(sandbox) => context.engine_on(&database, sandbox)?,
-        None => context.engine()?,
+        Some(sandbox) => context.engine_on(database, sandbox).await?,
+        None => context.engine().await?,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let api = context.settings.api(engine.clone(), ring)?;
@@ -81,6 +82,15 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     serve(listener, router, options, stop).await;
     drop(tokio::time::timeout(Duration::from_secs(30), beside).await);
     Ok(ended())
+}
+
+/// Beside the configured file, else in the data folder: what is played goes into no server.
+fn sandbox_database(context: &Context) -> Result<Database, CliError> {
+    let path = match context.database()?.file() {
+        Some(file) => file.with_file_name("sandbox.db"),
+        None => data_folder()?.join("sandbox.db"),
+    };
+    Ok(path.into())
 }
 
 fn ended() -> Report {

@@ -52,7 +52,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
 
 /// Of every organization in this machine's database.
 async fn of_all(context: &Context) -> Result<Status, CliError> {
-    let engine = context.engine()?;
+    let engine = context.engine().await?;
     let mut all = Status { destinations: Vec::new(), leads: adsengineer_core::store::LeadCounts::default() };
     for org in engine.store().organizations().await? {
         let one = Local::new(engine.clone(), Caller::trusted(org, Role::Owner)).status().await?;

@@ -70,8 +70,8 @@ async fn print(sub: &str, role: Role, ttl: std::time::Duration, context: &Contex
     let jti = new_token_id();
     let grant = Grant { sub: sub.to_owned(), org: org.clone(), role, ttl_s };
     let token = mint(&ring, &grant, &jti, now_s).map_err(|e| CliError::usage(e.to_string()))?;
-    if context.database()?.exists() {
-        let engine = context.engine()?;
+    if context.database()?.may_exist() {
+        let engine = context.engine().await?;
         let caller = Caller::trusted(org.clone(), Role::Owner);
         warn_unknown(&org, &engine.store().organizations().await?, context);
         engine.note_minted(&caller, &jti).await?;
@@ -102,8 +102,8 @@ async fn verify(context: &Context) -> Result<Report, CliError> {
     let ring = ring(context)?;
     let claims = UnverifiedToken::parse(text.trim()).and_then(|token| token.verify(&ring, now_s));
     let claims = claims.map_err(|e| refused(e.code(), &e.to_string()))?;
-    if context.database()?.exists() {
-        let engine = context.engine()?;
+    if context.database()?.may_exist() {
+        let engine = context.engine().await?;
         engine.read_revoked().await?;
         if engine.is_revoked(&claims.org, &claims.jti) {
             return Err(refused("TOKEN_REVOKED", "it was revoked"));
@@ -125,6 +125,6 @@ async fn revoke(jti: &str, context: &Context) -> Result<Report, CliError> {
     if jti.is_empty() || jti.len() > 200 || jti.chars().any(char::is_control) {
         return Err(CliError::usage("a token's id has 1 to 200 characters").hint("`adsengineer token verify` shows it"));
     }
-    context.engine()?.revoke_token(&context.caller()?, jti).await?;
+    context.engine().await?.revoke_token(&context.caller()?, jti).await?;
     Ok(Report::ok(format!("{jti} is not valid any more for {}", context.org()?), json!({"revoked": jti})))
 }

@@ -117,7 +117,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
     if args.dry_run || args.validate_only {
         return unstored(args, context, &file, &given, None).await;
     }
-    deliver(args, context, &file, &given, &context.engine()?).await
+    deliver(args, context, &file, &given, &context.engine().await?).await
 }
 
 fn inspect(args: &Args, context: &Context) -> Result<Inspected, CliError> {
@@ -133,7 +133,7 @@ async fn sandboxed(args: &Args, context: &Context, file: &Inspected) -> Result<R
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::start(SandboxOptions::default()).await?;
     context.out.note("sandbox: nothing leaves this machine; a database of its own is used and thrown away");
-    let engine = context.engine_on(&folder.path().join("sandbox.db"), &sandbox)?;
+    let engine = context.engine_on(folder.path().join("sandbox.db").into(), &sandbox).await?;
     let given = target::Given { credentials: Some(sandbox.credentials_json().into()), ..target::Given::of(args) };
     let report = if args.validate_only {
         unstored(args, context, file, &given, Some(&engine)).await

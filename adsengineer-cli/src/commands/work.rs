@@ -23,7 +23,7 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
-    let (engine, caller) = (context.engine()?, context.caller()?);
+    let (engine, caller) = (context.engine().await?, context.caller()?);
     let mut only = Vec::new();
     let mut open = 0;
     for status in engine.status(&caller).await? {

@@ -65,6 +65,12 @@ pub(super) fn jwt_beside(database: &Path, development: bool) -> Result<Option<Se
     }
 }
 
+/// Why there is no key beside a database that is not a file: every process that uses it must have the same one.
+pub(super) fn none_for_server(variable: &'static str, what: &str, hint: &str) -> CliError {
+    CliError::new(Exit::Config, variable, format!("a database on a server needs a configured {what}, the same in every process"))
+        .hint(format!("set ADSENGINEER_{variable}; {hint}"))
+}
+
 /// A new key in base64.
 pub fn generate() -> Secret<String> {
     adsengineer_core::vault::generate_key()

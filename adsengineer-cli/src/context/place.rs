@@ -108,7 +108,7 @@ impl Context {
     pub async fn api(&self) -> Result<Box<dyn Api>, CliError> {
         match self.remote().await? {
             Some(client) => Ok(Box::new(Remote::new(client))),
-            None => Ok(Box::new(Local::new(self.engine()?, self.caller()?))),
+            None => Ok(Box::new(Local::new(self.engine().await?, self.caller()?))),
         }
     }
 

@@ -26,6 +26,7 @@ mod seen;
 mod settle;
 mod standing;
 mod tally;
+mod tls;
 mod tx;
 mod views;
 mod writer;
@@ -74,7 +75,7 @@ pub struct Options {
 impl Options {
     /// The usual.
     pub fn new(audit_key: AuditKey, writer: i64) -> Self {
-        let (migrate, patience, schema) = (Migrate::Check, Duration::from_secs(10), "adsengineer".to_owned());
+        let (migrate, patience, schema) = (Migrate::Check, PATIENCE, SCHEMA.to_owned());
         Self { migrate, audit_key, writer, patience, waiting: 1024, waiting_rows: 100_000, schema }
     }
 }
@@ -85,10 +86,20 @@ pub struct PostgresStore {
     readers: Readers,
 }
 
-/// Which migrations the schema at `url` has. Changes nothing.
-pub async fn migration_status(url: &str, options: &Options) -> Result<Vec<MigrationStatus>, StoreError> {
-    schema::status(&Server::new(url, &options.schema, options.patience)?, &options.schema).await
+/// Which migrations the database at `url` has. Changes nothing.
+pub async fn migration_status(url: &str) -> Result<Vec<MigrationStatus>, StoreError> {
+    migration_status_in(url, SCHEMA).await
 }
+
+/// The same for tables in a schema of another name.
+pub async fn migration_status_in(url: &str, schema: &str) -> Result<Vec<MigrationStatus>, StoreError> {
+    schema::status(&Server::new(url, schema, PATIENCE)?, schema).await
+}
+
+/// The usual schema.
+const SCHEMA: &str = "adsengineer";
+/// How long a statement usually may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl PostgresStore {
     /// Opens the store at `url` (`postgres://user:password@host:port/database`); brings its schema up to date as far as `options`

@@ -1,4 +1,5 @@
-//! Which workers are alive: each holds a lock on a file beside the database, and the system lets go of it when the process ends.
+//! Which workers are alive: beside a file each holds a lock on a file of its own, and the system lets go of it when the process
+//! ends; on a server each has its leases, and nothing else is known of it.
 
 use std::{
     fs::{File, TryLockError},
@@ -11,6 +12,30 @@ use rand::RngExt;
 use super::Liveness;
 use crate::store::WorkerId;
 
+/// A worker among workers of other machines: who is gone shows only when its leases end.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseLiveness(WorkerId);
+
+impl Default for LeaseLiveness {
+    fn default() -> Self {
+        Self(fresh())
+    }
+}
+
+impl Liveness for LeaseLiveness {
+    fn worker(&self) -> WorkerId {
+        self.0
+    }
+
+    fn gone(&self, _workers: &[WorkerId]) -> Vec<WorkerId> {
+        Vec::new()
+    }
+}
+
+fn fresh() -> WorkerId {
+    WorkerId(rand::rng().random_range(1..i64::MAX))
+}
+
 /// A worker's own lock, held for as long as this value lives.
 #[derive(Debug)]
 pub struct FileLiveness {
@@ -22,7 +47,7 @@ pub struct FileLiveness {
 impl FileLiveness {
     /// Takes a fresh lock beside `database`.
     pub fn acquire(database: &Path) -> io::Result<Self> {
-        let worker = WorkerId(rand::rng().random_range(1..i64::MAX));
+        let worker = fresh();
         let mut options = File::options();
         options.write(true).create_new(true);
         // Whoever could open it could lock it, and pass for a worker that lives.

@@ -28,6 +28,9 @@ pub enum FaceError {
     /// Limits are off where they must not be.
     #[error("rate_limit_url is none://, which only development may use")]
     Unlimited,
+    /// Several processes would each give everybody the whole budget.
+    #[error("rate_limit_url is memory://, which counts in one process only, while a database on a server is used by several: set ADSENGINEER_RATE_LIMIT_URL to redis://…")]
+    CountedApart,
     /// There is no secret to sign tokens with.
     #[error(
         "outside development no secret is made silently: set ADSENGINEER_JWT_SECRET to 32 random bytes or more; `adsengineer key generate` prints a good one"
@@ -55,6 +58,10 @@ impl Settings {
         let address = self.text("listen").and_then(|text| text.parse().ok()).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8090)));
         if self.text("now").is_some() && !self.is_development() {
             return Err(FaceError::Clock);
+        }
+        let on_a_server = self.text("database_url").is_some_and(|url| url.starts_with("postgres"));
+        if on_a_server && self.text("rate_limit_url") == Some("memory://") && !self.is_development() {
+            return Err(FaceError::CountedApart);
         }
         match address {
             exposed if !exposed.ip().is_loopback() && self.text("environment").is_none() => Err(FaceError::Exposed(exposed)),
@@ -130,6 +137,13 @@ mod tests {
             }
         }
         assert!(settings(&[("LISTEN", "[::1]:0")]).listen().is_ok());
+    }
+
+    #[test]
+    fn what_several_processes_use_is_counted_together_outside_development() {
+        let on = |environment| settings(&[("DATABASE_URL", "postgres://u@h/d"), ("ENVIRONMENT", environment)]).listen();
+        assert!(on("development").is_ok());
+        assert!(matches!(on("production"), Err(FaceError::CountedApart)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) enum Kind {
 pub struct Key {
     /// Its name in the file and in `config show`.
     pub name: &'static str,
-    /// Whether its value must never be shown; it may also come from a file named by the variable with `_FILE` behind it.
+    /// Whether its value must never be shown.
     pub secret: bool,
     /// Its default.
     pub default: Option<&'static str>,
@@ -47,7 +47,7 @@ const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
 
 /// Every setting there is.
 pub const KEYS: &[Key] = &[
-    key("database_url", None, Kind::DatabaseUrl, "sqlite://path; default: a file in the data folder"),
+    key("database_url", None, Kind::DatabaseUrl, "sqlite://path or postgres://user@host/database; default: a file in the data folder"),
     key("org", Some("default"), Kind::Org, "organization of local commands"),
     key("operator_org", None, Kind::Org, "organization whose owners may do instance-wide things over HTTP"),
     key("server", None, Kind::ServerUrl, "server that everyday commands use instead of a database of their own"),
@@ -85,7 +85,7 @@ pub const KEYS: &[Key] = &[
     key("lease", Some("60s"), Kind::Duration, "how long a worker may hold rows"),
     key("status_poll_first", Some("30m"), Kind::Duration, "first question for Google's verdict"),
     key("status_poll_cap", Some("4h"), Kind::Duration, "longest wait between questions"),
-    key("migrate", Some("auto"), Kind::OneOf(&["auto", "check"]), "whether an older database is brought up to date at start"),
+    key("migrate", None, Kind::OneOf(&["auto", "check"]), "bring an older database up to date at start, or refuse it; default: auto for a file, check for a server"),
     key("log", Some("info"), Kind::Text, "log filter"),
     key("log_format", None, Kind::OneOf(&["text", "json"]), "text on a terminal, else json"),
     key("google_data_manager_url", Some("https://datamanager.googleapis.com"), Kind::HttpUrl, "for tests"),
@@ -97,6 +97,11 @@ impl Key {
     /// Its environment variable.
     pub fn variable(&self) -> String {
         format!("ADSENGINEER_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Whether it may come from the file that the variable with `_FILE` behind it names: a secret, or a URL with a password.
+    pub fn may_be_a_file(&self) -> bool {
+        self.secret || matches!(self.kind, Kind::DatabaseUrl | Kind::LimiterUrl)
     }
 
     /// Its flag, without the dashes.
@@ -116,7 +121,7 @@ impl Key {
             Kind::OneOf(choices) if choices.contains(&text) => Ok(()),
             Kind::OneOf(choices) => Err(format!("one of {}", choices.join(", "))),
             Kind::Org => text.parse::<adsengineer_core::org::OrgId>().map(|_| ()).map_err(|e| e.to_string()),
-            Kind::DatabaseUrl => check_database(text),
+            Kind::DatabaseUrl => text.parse::<adsengineer_core::store::Database>().map(|_| ()).map_err(|e| e.to_string()),
             Kind::HttpUrl => check_http(text),
             Kind::Key32 => adsengineer_core::vault::parse_key(text).map(|_| ()).map_err(|e| e.to_string()),
             Kind::Instant => {
@@ -152,14 +157,6 @@ fn check_server(text: &str) -> Result<(), String> {
     check_http(text.trim_end_matches('/'))
 }
 
-fn check_database(text: &str) -> Result<(), String> {
-    match text.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(()),
-        Some(("postgres" | "postgresql", _)) => Err("sqlite://path; this version keeps its data in SQLite only".to_owned()),
-        _ => Err("sqlite://path".to_owned()),
-    }
-}
-
 fn check_http(text: &str) -> Result<(), String> {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     match text.split_once("://") {
@@ -183,7 +180,7 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix("ADSENGINEER_")?;
     // The whole name counts: a Service called `adsengineer` gives ADSENGINEER_SERVICE_HOST.
     let injected = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_") || name.ends_with("_PORT");
-    let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.secret && format!("{}_FILE", k.variable()) == name));
+    let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.may_be_a_file() && format!("{}_FILE", k.variable()) == name));
     if injected || known {
         return None;
     }

@@ -69,7 +69,7 @@ pub async fn resolve(given: &Given<'_>, context: &Context, engine: Option<&Engin
     let fallback = args.default_action().map(str::to_owned);
     let stored = match engine {
         Some(engine) => engine.destinations(&context.caller()?).await?,
-        None if context.database()?.exists() => context.engine()?.destinations(&context.caller()?).await?,
+        None if context.database()?.may_exist() => context.engine().await?.destinations(&context.caller()?).await?,
         None => Vec::new(),
     };
     let (name, known) = match stored.iter().find(|d| d.name.as_ref() == args.to) {
@@ -152,7 +152,7 @@ pub async fn door(
             Ok(Arc::new(door.map_err(|e| unusable(&e))?))
         }
         _ if destination.credentials.is_some() || destination.spec.credentials_ref.is_some() => {
-            connected(context.engine()?.connector().connect(destination).await)
+            connected(context.engine().await?.connector().connect(destination).await)
         }
         _ => Err(missing(&destination.name, destination.spec.customer_id)),
     }

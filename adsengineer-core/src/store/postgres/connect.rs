@@ -6,9 +6,10 @@ use std::{
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_postgres::{Client, Config, NoTls, Row, config::SslMode};
+use tokio_postgres::{Client, Config, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{args::Typed, fault::Fault};
+use super::{args::Typed, fault::Fault, tls};
 use crate::store::StoreError;
 
 /// How long making a connection may take.
@@ -24,6 +25,7 @@ const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmaps
 /// Where the database is, and what a transaction begins with.
 pub(super) struct Server {
     config: Config,
+    tls: MakeRustlsConnect,
     /// Ends the settings of a transaction: names the schema, and limits how long it waits.
     settings: String,
 }
@@ -41,13 +43,10 @@ impl Server {
         if !plain {
             return Err(invalid(format!("`{schema}` is not a schema's name: use small letters, digits and `_`")));
         }
+        let (url, wanted) = tls::split(url).map_err(invalid)?;
+        let tls = wanted.connector().map_err(invalid)?;
         let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| invalid(e.to_string()))?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(invalid(
-                "`sslmode=require` needs TLS, which this program cannot do to PostgreSQL yet; use a local proxy".to_owned(),
-            ));
-        }
-        config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(patience);
+        config.ssl_mode(wanted.mode).connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(patience);
         if config.get_application_name().is_none() {
             config.application_name("adsengineer");
         }
@@ -56,11 +55,11 @@ impl Server {
             "SET LOCAL search_path = {schema}; SET LOCAL jit = off; SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms};
              SET LOCAL idle_in_transaction_session_timeout = {ms}"
         );
-        Ok(Self { config, settings })
+        Ok(Self { config, tls, settings })
     }
 
     pub(super) async fn connect(&self) -> Result<Conn, Fault> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|e| match Fault::from(e) {
+        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(|e| match Fault::from(e) {
             Fault::Broken(error) => Fault::Lost(StoreError::Unavailable(error.to_string())),
             fault => fault,
         })?;
