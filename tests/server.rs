@@ -5,6 +5,8 @@
 mod access;
 #[path = "server/attacks.rs"]
 mod attacks;
+#[path = "server/on_file.rs"]
+mod base;
 #[path = "server/beside.rs"]
 mod beside;
 #[path = "server/bounds.rs"]

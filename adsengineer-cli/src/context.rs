@@ -141,13 +141,7 @@ impl Context {
         self.open(database, google, Migrate::Auto, worker).await
     }
 
-    async fn open(
-        &self,
-        database: Database,
-        google: GoogleSettings,
-        migrate: Migrate,
-        worker: WorkerSettings,
-    ) -> Result<Engine, CliError> {
+    async fn open(&self, database: Database, google: GoogleSettings, migrate: Migrate, worker: WorkerSettings) -> Result<Engine, CliError> {
         make_folder(&database)?;
         let config = EngineConfig {
             vault: Arc::new(self.vault(&database)?),

@@ -55,8 +55,8 @@ use crate::{
     rate_limit,
     scoring::ScoringRules,
     store::{
-        ConversionQuery, ConversionView, Database, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, Migrate, Once, Page, Reconciliation,
-        Repair, RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
+        ConversionQuery, ConversionView, Database, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, Migrate, Once, Page,
+        Reconciliation, Repair, RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
     },
     vault::{Vault, VaultError},
     worker::{RunReport, Worker, WorkerSettings},

@@ -61,8 +61,7 @@ async fn a_destination_that_is_stopped_degrades_health_and_no_more() {
 async fn while_another_process_holds_the_database_nothing_is_taken_in_and_it_recovers_by_itself() {
     let stage = Stage::new().await;
     stage.ask("GET", "/readyz", None, None).await.ok(200);
-    let conn = rusqlite::Connection::open(stage.database()).unwrap();
-    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let held = stage.base().hold();
     let lead = json!({"email": "locked@example.com", "consent": {"storage": "granted"}});
     let write = stage.post("/api/v1/leads", &lead);
     let watch = async {
@@ -81,7 +80,7 @@ async fn while_another_process_holds_the_database_nothing_is_taken_in_and_it_rec
     assert!(!refused.text().contains("server.db") && !refused.text().contains("locked"), "{}", refused.text());
     // Reads go on.
     assert_eq!(stage.get("/api/v1/leads").await.ok(200)["leads"], json!([]));
-    conn.execute_batch("ROLLBACK").unwrap();
+    drop(held);
     while stage.ask("GET", "/readyz", None, None).await.status != 200 {}
     stage.post("/api/v1/leads", &lead).await.ok(201);
     assert_eq!(stage.get("/api/v1/leads").await.ok(200)["leads"].as_array().unwrap().len(), 1);

@@ -133,11 +133,7 @@ async fn a_replay_at_a_rate_can_be_stopped_and_leaves_the_rest_dead() {
 async fn letters_of_unknown_outcome_are_replayed_only_where_duplicates_are_accepted() {
     let (sandbox, stage, ids) = with_dead(2).await;
     // As after a lost answer that the platform no longer recognises, which no platform of this version forgets.
-    let conn = rusqlite::Connection::open(stage.database()).unwrap();
-    conn.execute_batch(
-        "INSERT INTO whys (code, detail) VALUES ('OUTCOME_UNKNOWN', 'lost'); UPDATE deliveries SET why = last_insert_rowid()",
-    )
-    .unwrap();
+    stage.base().lose_outcomes();
     sandbox.set_click_verdicts(false);
     assert_eq!(stage.get(DLQ).await.ok(200)["dead_letters"][0]["may_duplicate"], true);
     let counted = act(&stage, "replay", &json!({"filter": {}, "dry_run": true})).await.ok(200);

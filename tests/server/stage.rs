@@ -1,7 +1,6 @@
 //! A real database, a real server on a free port, a clock that tests move, and what was answered.
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -16,7 +15,7 @@ use adsengineer_core::{
     limiter::{LimiterStore, MemoryLimiter},
     org::Role,
     secret::Secret,
-    store::sqlite::Migrate,
+    store::Migrate,
     token::{Grant, KeyRing, mint},
     vault::{Vault, parse_key},
     worker::{Goal, WorkerSettings},
@@ -26,7 +25,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::said::Said;
+use crate::{base::Base, said::Said};
 
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -72,7 +71,7 @@ pub struct Stage {
     pub stop: watch::Sender<bool>,
     pub server: JoinHandle<()>,
     ring: KeyRing,
-    folder: Arc<tempfile::TempDir>,
+    base: Arc<Base>,
 }
 
 pub fn ring() -> KeyRing {
@@ -94,14 +93,14 @@ pub fn rates(ip: &str, org: &str, auth: &str) -> Rates {
     Rates { ip: rate(ip), org: rate(org), auth: rate(auth), ..generous() }
 }
 
-async fn engine(folder: &Path, clock: Arc<TestClock>, sandbox: Option<&Sandbox>) -> Engine {
+async fn engine(base: &Base, clock: Arc<TestClock>, sandbox: Option<&Sandbox>) -> Engine {
     let google = sandbox.map_or_else(GoogleSettings::default, |sandbox| GoogleSettings {
         data_manager_url: sandbox.url(),
         token_url: sandbox.token_url(),
         ..GoogleSettings::default()
     });
     Engine::open(EngineConfig {
-        database: folder.join("server.db").into(),
+        database: base.database(),
         migrate: Migrate::Auto,
         vault: Arc::new(Vault::new(&parse_key(KEY).unwrap(), &[])),
         clock,
@@ -123,34 +122,34 @@ impl Stage {
     }
 
     pub async fn serving(change: impl FnOnce(Api) -> Api, options: ServeOptions) -> Self {
-        Self::on(Arc::new(tempfile::tempdir().unwrap()), TestClock::new(), None, change, options).await
+        Self::on(Arc::new(Base::new()), TestClock::new(), None, change, options).await
     }
 
     /// One whose destinations are played by `sandbox`.
     pub async fn against(sandbox: &Sandbox) -> Self {
-        Self::on(Arc::new(tempfile::tempdir().unwrap()), TestClock::new(), Some(sandbox), |api| api, ServeOptions::default()).await
+        Self::on(Arc::new(Base::new()), TestClock::new(), Some(sandbox), |api| api, ServeOptions::default()).await
     }
 
     /// Another server on the same database.
     pub async fn beside(&self) -> Self {
-        Self::on(self.folder.clone(), self.clock.clone(), None, |api| api, ServeOptions::default()).await
+        Self::on(self.base.clone(), self.clock.clone(), None, |api| api, ServeOptions::default()).await
     }
 
     async fn on(
-        folder: Arc<tempfile::TempDir>,
+        base: Arc<Base>,
         clock: Arc<TestClock>,
         sandbox: Option<&Sandbox>,
         change: impl FnOnce(Api) -> Api,
         options: ServeOptions,
     ) -> Self {
-        let engine = engine(folder.path(), clock.clone(), sandbox).await;
+        let engine = engine(&base, clock.clone(), sandbox).await;
         let api = change(Api::new(engine.clone()).tokens(ring()).limits(Some(limiter()), generous()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, api_router(api.clone()), options, stopped));
         let http = reqwest::Client::new();
-        Self { engine, api, clock, http, url, stop, server, ring: ring(), folder }
+        Self { engine, api, clock, http, url, stop, server, ring: ring(), base }
     }
 
     /// A token of `org`.
@@ -202,19 +201,14 @@ impl Stage {
         }
     }
 
-    pub fn database(&self) -> std::path::PathBuf {
-        self.folder.path().join("server.db")
+    /// Where the data is.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
 
-    /// Whether any file of the database holds these bytes.
+    /// Whether these bytes are anywhere in the database.
     pub fn is_on_disk(&self, wanted: impl AsRef<[u8]>) -> bool {
-        let wanted = wanted.as_ref();
-        let files = std::fs::read_dir(self.folder.path()).unwrap();
-        let holds = |path: &Path| {
-            let bytes = std::fs::read(path).unwrap_or_default();
-            bytes.windows(wanted.len()).any(|window| window == wanted)
-        };
-        files.map(|entry| entry.unwrap().path()).any(|path| holds(&path))
+        self.base.keeps(wanted.as_ref())
     }
 
     /// All acts in the audit log: who, what, to what, how often.

@@ -168,6 +168,50 @@ pub fn url() -> String {
     })
 }
 
+/// How to connect to a new, empty database on that server.
+pub fn database() -> String {
+    let (url, name) = (url(), schema());
+    Session::open(&url).run(&format!("CREATE DATABASE {name}"));
+    let (head, query) = url.split_once('?').map_or((url.as_str(), None), |(head, query)| (head, Some(query)));
+    let server = head.rfind('/').filter(|at| *at > head.find("://").map_or(0, |at| at + 2)).map_or(head, |at| &head[..at]);
+    format!("{server}/{name}{}", query.map(|query| format!("?{query}")).unwrap_or_default())
+}
+
+/// A connection of a test's own, which is used from anywhere and blocks.
+pub struct Session {
+    statements: std::sync::mpsc::Sender<String>,
+    answers: std::sync::mpsc::Receiver<Vec<String>>,
+}
+
+impl Session {
+    pub fn open(url: &str) -> Self {
+        let (statements, inbox) = std::sync::mpsc::channel::<String>();
+        let (outbox, answers) = std::sync::mpsc::channel();
+        let url = url.to_owned();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, tokio_postgres::NoTls)).unwrap();
+            let connection = runtime.spawn(connection);
+            while let Ok(sql) = inbox.recv() {
+                let said = runtime.block_on(client.simple_query(&sql)).unwrap();
+                let first = |message| match message {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+                    _ => None,
+                };
+                drop(outbox.send(said.into_iter().filter_map(first).collect()));
+            }
+            drop((client, runtime.block_on(connection)));
+        });
+        Self { statements, answers }
+    }
+
+    /// Runs statements; the first column of what they return.
+    pub fn run(&mut self, sql: &str) -> Vec<String> {
+        self.statements.send(sql.to_owned()).unwrap();
+        self.answers.recv().unwrap_or_else(|_| panic!("{sql}"))
+    }
+}
+
 /// A schema's name that no other test uses.
 pub fn schema() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);

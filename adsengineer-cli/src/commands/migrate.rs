@@ -11,7 +11,9 @@ use crate::{
 
 /// Bring the database up to date.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "An older file is copied beside itself first; of a PostgreSQL server, make a backup. A newer one is refused and stays as it is.")]
+#[command(
+    after_help = "An older file is copied beside itself first; of a PostgreSQL server, make a backup. A newer one is refused and stays as it is."
+)]
 pub struct Args {
     /// Only show which migrations the database has
     #[arg(long)]

@@ -29,7 +29,9 @@ pub enum FaceError {
     #[error("rate_limit_url is none://, which only development may use")]
     Unlimited,
     /// Several processes would each give everybody the whole budget.
-    #[error("rate_limit_url is memory://, which counts in one process only, while a database on a server is used by several: set ADSENGINEER_RATE_LIMIT_URL to redis://…")]
+    #[error(
+        "rate_limit_url is memory://, which counts in one process only, while a database on a server is used by several: set ADSENGINEER_RATE_LIMIT_URL to redis://…"
+    )]
     CountedApart,
     /// There is no secret to sign tokens with.
     #[error(

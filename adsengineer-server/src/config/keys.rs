@@ -85,7 +85,12 @@ pub const KEYS: &[Key] = &[
     key("lease", Some("60s"), Kind::Duration, "how long a worker may hold rows"),
     key("status_poll_first", Some("30m"), Kind::Duration, "first question for Google's verdict"),
     key("status_poll_cap", Some("4h"), Kind::Duration, "longest wait between questions"),
-    key("migrate", None, Kind::OneOf(&["auto", "check"]), "bring an older database up to date at start, or refuse it; default: auto for a file, check for a server"),
+    key(
+        "migrate",
+        None,
+        Kind::OneOf(&["auto", "check"]),
+        "bring an older database up to date at start, or refuse it; default: auto for a file, check for a server",
+    ),
     key("log", Some("info"), Kind::Text, "log filter"),
     key("log_format", None, Kind::OneOf(&["text", "json"]), "text on a terminal, else json"),
     key("google_data_manager_url", Some("https://datamanager.googleapis.com"), Kind::HttpUrl, "for tests"),
@@ -180,7 +185,8 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix("ADSENGINEER_")?;
     // The whole name counts: a Service called `adsengineer` gives ADSENGINEER_SERVICE_HOST.
     let injected = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_") || name.ends_with("_PORT");
-    let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.may_be_a_file() && format!("{}_FILE", k.variable()) == name));
+    let known =
+        rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.may_be_a_file() && format!("{}_FILE", k.variable()) == name));
     if injected || known {
         return None;
     }

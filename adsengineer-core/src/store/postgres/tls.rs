@@ -122,10 +122,9 @@ impl Wanted {
 
 /// Checks who signed a certificate, and so needs to know whom to trust.
 fn by_issuer(roots: Option<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let roots = roots.ok_or("`sslmode=verify-ca` needs `sslrootcert`; with the system's certificates only `verify-full` proves anything")?;
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(aws_lc_rs::default_provider()))
-        .build()
-        .map_err(|e| e.to_string())
+    let roots =
+        roots.ok_or("`sslmode=verify-ca` needs `sslrootcert`; with the system's certificates only `verify-full` proves anything")?;
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(aws_lc_rs::default_provider())).build().map_err(|e| e.to_string())
 }
 
 /// Takes a certificate of any host: of whom is checked where there is a `chain`. That the server has its key is always checked.
