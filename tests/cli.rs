@@ -1,6 +1,8 @@
 //! The binary as its user runs it, against the stand-in for Google.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "cli/on_file.rs"]
+mod base;
 #[path = "cli/crash.rs"]
 mod crash;
 #[path = "cli/credentials.rs"]

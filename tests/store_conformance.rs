@@ -64,6 +64,7 @@ conformance! {
         a_claimed_row_is_not_claimed_again,
         nothing_is_claimed_while_paused_disabled_or_removed,
         a_settle_with_a_lost_lease_changes_nothing,
+        rows_that_are_queued_again_after_they_were_sent_are_counted_where_they_are,
         begin_records_nothing_if_a_row_was_lost,
         recovery_queues_unsent_rows_and_retries_sent_ones,
         recovery_knows_gone_workers_and_leaves_others_alone,

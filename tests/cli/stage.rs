@@ -11,6 +11,8 @@ pub struct Stage {
     pub sandbox: Sandbox,
     runtime: tokio::runtime::Runtime,
     home: tempfile::TempDir,
+    /// Variables that say where the data is.
+    base: Vec<(&'static str, String)>,
 }
 
 /// What the binary said.
@@ -39,7 +41,7 @@ impl Stage {
         let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("credentials.json"), sandbox.credentials_json()).unwrap();
-        Self { sandbox, runtime, home }
+        Self { sandbox, runtime, home, base: crate::base::variables() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -54,7 +56,7 @@ impl Stage {
     /// The environment of every run: nothing of ours from outside, short waits.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let home = self.home.path().display().to_string();
-        vec![
+        let mut all = vec![
             ("HOME", home.clone()),
             ("XDG_DATA_HOME", format!("{home}/data")),
             ("XDG_CONFIG_HOME", format!("{home}/config")),
@@ -67,7 +69,9 @@ impl Stage {
             ("ADSENGINEER_STATUS_POLL_FIRST", "50ms".to_owned()),
             ("ADSENGINEER_STATUS_POLL_CAP", "200ms".to_owned()),
             ("ADSENGINEER_BREAKER_OPEN", "300ms".to_owned()),
-        ]
+        ];
+        all.extend(self.base.iter().cloned());
+        all
     }
 
     pub fn command(&self) -> Command {
@@ -95,6 +99,7 @@ impl Stage {
     }
 
     /// Waits for asynchronous work.
+    #[allow(dead_code, reason = "not every target has servers beside the binary")]
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }

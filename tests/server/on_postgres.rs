@@ -27,7 +27,7 @@ impl Base {
         let mut session = support::Session::open(&self.0);
         let tables = session.run("SELECT tablename FROM pg_tables WHERE schemaname = 'adsengineer'");
         let text = String::from_utf8_lossy(wanted).into_owned();
-        let hex: String = wanted.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = wanted.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         tables.iter().any(|table| {
             let rows = session.run(&format!("SELECT t::text FROM adsengineer.{table} t"));
             rows.iter().any(|row| row.contains(&text) || row.contains(&hex))

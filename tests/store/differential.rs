@@ -127,11 +127,12 @@ impl Pair {
     fn outcome(&mut self) -> Next {
         let due_ms = Some(self.now_ms + i64::from(self.steps.below(9000)));
         let why = Some(why(["A", "B"][self.steps.below(2) as usize]));
-        match self.steps.below(6) {
+        match self.steps.below(7) {
             0 => next(State::Delivered),
             1 => Next { due_ms, why, ..next(State::Retrying) },
             2 => Next { why, ..next(State::Dead) },
             3 => Next { why, hold: Some([HoldScope::Row, HoldScope::Action][self.steps.below(2) as usize]), ..next(State::Held) },
+            4 => Next { due_ms, round: 1, ..next(State::Queued) },
             _ => next(State::AwaitingConfirmation),
         }
     }

@@ -61,6 +61,16 @@ pub async fn a_settle_with_a_lost_lease_changes_nothing(f: Fixture) {
     assert_eq!(f.settle(2, &rows, next(State::Dead)).await, 0);
 }
 
+pub async fn rows_that_are_queued_again_after_they_were_sent_are_counted_where_they_are(f: Fixture) {
+    f.sell(&["1", "2"]).await;
+    let (_, rows) = f.send(1).await;
+    let queued = Next { due_ms: Some(NOW + 1), round: 1, ..next(State::Queued) };
+    assert_eq!(f.settle(1, &rows, queued).await, 2);
+    assert_eq!(f.claim(2, NOW + 1).await.len(), 2);
+    let status = f.store.status(&f.org, NOW + 1).await.unwrap();
+    assert_eq!(status[0].states.iter().collect::<Vec<_>>(), [(&State::InFlight, &2)]);
+}
+
 pub async fn begin_records_nothing_if_a_row_was_lost(f: Fixture) {
     let rows = f.sell(&["1", "2"]).await;
     f.claim(1, NOW).await;

@@ -1,5 +1,6 @@
 //! A PostgreSQL server for tests: the one that `ADSENGINEER_TEST_POSTGRES_URL` names, else one of the test process's own, which
 //! lives in a temporary folder and ends with the process, however that ends. Without either a test fails.
+#![allow(dead_code, reason = "each test uses what it needs")]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -159,7 +160,7 @@ fn installed() -> Option<PathBuf> {
 /// How to connect to the server that all tests of this process share.
 pub fn url() -> String {
     static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-    #[expect(clippy::disallowed_methods, reason = "tests are told where a server is by the environment")]
+    #[allow(clippy::disallowed_methods, reason = "tests are told where a server is by the environment")]
     let given = std::env::var(URL).ok();
     given.unwrap_or_else(|| {
         let shared = SHARED.get_or_init(|| std::panic::catch_unwind(|| Server::start(false)).ok());

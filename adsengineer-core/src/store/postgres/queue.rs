@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::{
     args::args,
-    columns::{attempts, click, consent, count32, get, money, signed, small},
+    columns::{attempts, click, consent, count32, get, money, signed, small, state},
     connect::Conn,
     destinations::{Stored, lock, stored},
     fault::{Fault, damaged},
@@ -24,7 +24,7 @@ pub(super) const DUE: &str = "WITH due AS (
         SELECT * FROM deliveries WHERE destination = $2 AND due_ms <= $3 AND org = $1 ORDER BY due_ms, id LIMIT $4 FOR UPDATE SKIP LOCKED)
     SELECT d.id, d.conversion, d.revision, d.action_id, COALESCE(d.transaction_id, c.order_id, encode(c.natural_key, 'hex')), d.attempts,
         d.first_sent_ms, d.round, d.part, d.event_hash, c.occurred_at, d.mantissa, d.scale, d.currency, c.click_kind, c.click, c.consent,
-        c.identifiers, EXISTS (SELECT 1 FROM deliveries a WHERE a.org = d.org AND a.id = d.after AND a.state < 5)
+        c.identifiers, EXISTS (SELECT 1 FROM deliveries a WHERE a.org = d.org AND a.id = d.after AND a.state < 5), d.state
     FROM due d JOIN conversions c ON c.org = d.org AND c.id = d.conversion ORDER BY d.due_ms, d.id";
 
 /// The uploads of a destination whose verdict is due, earliest first.
@@ -53,7 +53,7 @@ pub(super) async fn claim(
     if removed || !place.spec.enabled || place.health.paused_until_ms.is_some_and(|until| now_ms < until) {
         return Ok(Vec::new());
     }
-    let (mut claimed, mut waiting, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut claimed, mut from, mut waiting, mut held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for row in tx.conn.query(DUE, args![org, destination.0, now_ms, signed(limit)]).await? {
         let one = claimed_from(&row, &place.org, claimed.last())?;
         if let Some(hold) = place.health.hold_on(&one.action_id) {
@@ -61,6 +61,7 @@ pub(super) async fn claim(
         } else if get(&row, 18)? {
             waiting.push(one.id.0);
         } else {
+            from.push(state(&row, 19)?);
             claimed.push(one);
         }
     }
@@ -73,7 +74,7 @@ pub(super) async fn claim(
         let wait = "UPDATE deliveries SET due_ms = $3 FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
         tx.conn.execute(wait, args![org, waiting, now_ms + PREDECESSOR_WAIT_MS]).await?;
     }
-    take(tx, org, destination, &claimed, lease).await?;
+    take(tx, org, destination, &claimed, &from, lease).await?;
     Ok(claimed)
 }
 
@@ -99,7 +100,15 @@ fn claimed_from(row: &Row, org: &OrgId, last: Option<&Claimed>) -> Result<Claime
     })
 }
 
-async fn take(tx: &mut Tx<'_>, org: i64, destination: DestinationId, claimed: &[Claimed], lease: Lease) -> Result<(), Fault> {
+/// Claims rows, each of which was in the state `from` says.
+async fn take(
+    tx: &mut Tx<'_>,
+    org: i64,
+    destination: DestinationId,
+    claimed: &[Claimed],
+    from: &[State],
+    lease: Lease,
+) -> Result<(), Fault> {
     if claimed.is_empty() {
         return Ok(());
     }
@@ -107,9 +116,8 @@ async fn take(tx: &mut Tx<'_>, org: i64, destination: DestinationId, claimed: &[
     let sql = "UPDATE deliveries SET state = 1, due_ms = NULL, lease = $3, worker = $4, lease_until_ms = $5, upload = NULL
         FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
     tx.conn.execute(sql, args![org, ids, lease.token, lease.worker.0, lease.until_ms]).await?;
-    for row in claimed {
-        let from = if row.first_sent_ms.is_some() { State::Retrying } else { State::Queued };
-        tx.tally.moved(destination, from, State::InFlight, row.value.as_ref());
+    for (row, from) in claimed.iter().zip(from) {
+        tx.tally.moved(destination, *from, State::InFlight, row.value.as_ref());
     }
     Ok(())
 }

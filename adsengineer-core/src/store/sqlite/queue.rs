@@ -6,7 +6,7 @@ use super::{
     columns::{click, consent, ids, ids_blob, money},
     destinations::{Stored, stored},
     error::damaged,
-    rows::{Row, fail},
+    rows::{Row, fail, state},
     tx::Tx,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// The rows of a destination that are due, earliest first.
 pub(super) const DUE: &str = "SELECT d.id, d.conversion, d.revision, d.action_id,
         COALESCE(d.transaction_id, c.order_id, lower(hex(c.natural_key))), d.attempts, d.first_sent_ms, d.round, d.part, d.event_hash,
-        c.occurred_at, d.mantissa, d.scale, d.currency, c.click_kind, c.click, c.consent, c.identifiers, d.after
+        c.occurred_at, d.mantissa, d.scale, d.currency, c.click_kind, c.click, c.consent, c.identifiers, d.after, d.state
     FROM deliveries d CROSS JOIN conversions c ON c.id = d.conversion
     WHERE d.destination = ?1 AND d.due_ms <= ?2 ORDER BY d.due_ms, d.id LIMIT ?3";
 
@@ -45,8 +45,8 @@ pub(super) fn claim(
     if !place.spec.enabled || place.health.paused_until_ms.is_some_and(|until| now_ms < until) {
         return Ok(Vec::new());
     }
-    let mut claimed = Vec::new();
-    for (row, after) in due(tx.conn, destination, &place.org, limit, now_ms)? {
+    let (mut claimed, mut from) = (Vec::new(), Vec::new());
+    for Due { row, after, state } in due(tx.conn, destination, &place.org, limit, now_ms)? {
         if let Some(hold) = place.health.hold_on(&row.action_id) {
             hold_row(tx, row.id, hold, now_ms)?;
         } else if waits(tx.conn, after)? {
@@ -54,26 +54,28 @@ pub(super) fn claim(
             wait.execute(params![row.id.0, now_ms + PREDECESSOR_WAIT_MS])?;
         } else {
             claimed.push(row);
+            from.push(state);
         }
     }
-    take(tx, destination, &claimed, lease)?;
+    take(tx, destination, &claimed, &from, lease)?;
     Ok(claimed)
 }
 
-fn due(
-    conn: &Connection,
-    destination: DestinationId,
-    org: &OrgId,
-    limit: usize,
-    now_ms: i64,
-) -> Result<Vec<(Claimed, Option<i64>)>, StoreError> {
+/// A due row, the older revision's delivery before it, and its state.
+struct Due {
+    row: Claimed,
+    after: Option<i64>,
+    state: State,
+}
+
+fn due(conn: &Connection, destination: DestinationId, org: &OrgId, limit: usize, now_ms: i64) -> Result<Vec<Due>, StoreError> {
     let mut read = conn.prepare_cached(DUE)?;
     let mut rows = read.query(params![destination.0, now_ms, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-    let mut found: Vec<(Claimed, Option<i64>)> = Vec::new();
+    let mut found: Vec<Due> = Vec::new();
     while let Some(row) = rows.next()? {
         let action = row.get_ref(3)?.as_str().map_err(|_| damaged("an action id"))?;
         let action_id = match found.last() {
-            Some((last, _)) if &*last.action_id == action => last.action_id.clone(),
+            Some(last) if &*last.row.action_id == action => last.row.action_id.clone(),
             _ => action.into(),
         };
         let claimed = Claimed {
@@ -94,7 +96,7 @@ fn due(
             consent: consent(row.get(16)?)?,
             identifiers: row.get::<_, Option<Vec<u8>>>(17)?.map(Vec::into_boxed_slice),
         };
-        found.push((claimed, row.get(18)?));
+        found.push(Due { row: claimed, after: row.get(18)?, state: state(row.get(19)?)? });
     }
     Ok(found)
 }
@@ -111,15 +113,15 @@ fn hold_row(tx: &mut Tx<'_>, id: DeliveryId, hold: &Hold, now_ms: i64) -> Result
     row.stop_in(tx, State::Held, Some(why), now_ms)
 }
 
-fn take(tx: &mut Tx<'_>, destination: DestinationId, rows: &[Claimed], lease: Lease) -> Result<(), StoreError> {
+/// Claims rows, each of which was in the state `from` says.
+fn take(tx: &mut Tx<'_>, destination: DestinationId, rows: &[Claimed], from: &[State], lease: Lease) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
     let mut update = tx.conn.prepare_cached("UPDATE deliveries SET state = 1, due_ms = NULL, lease = ?2, upload = NULL WHERE id = ?1")?;
-    for row in rows {
+    for (row, from) in rows.iter().zip(from) {
         update.execute([row.id.0, lease.token])?;
-        let from = if row.first_sent_ms.is_some() { State::Retrying } else { State::Queued };
-        tx.tally.moved(destination, from, State::InFlight, row.value.as_ref());
+        tx.tally.moved(destination, *from, State::InFlight, row.value.as_ref());
     }
     let mut insert = tx.conn.prepare_cached(
         "INSERT INTO leases (token, worker, until_ms, open, rows) VALUES (?1, ?2, ?3, ?4, ?5)
