@@ -77,6 +77,7 @@ fn show(context: &Context) -> Result<Report, CliError> {
     let mut text = table(&["setting", "value", "origin"], settings.iter().map(row));
     let place = context.place()?;
     let key_file = Context::key_file(&database).map_or_else(|| "none".to_owned(), |path| path.display().to_string());
-    text += &format!("\nin use: {place}\nfile: {}\nkey file: {key_file}", file.as_deref().unwrap_or("none"));
+    let place_text = context.place_text()?;
+    text += &format!("\nin use: {place_text}\nfile: {}\nkey file: {key_file}", file.as_deref().unwrap_or("none"));
     Ok(Report::ok(text, json!({"settings": settings, "file": file, "in_use": place})))
 }

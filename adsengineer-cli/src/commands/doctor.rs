@@ -64,8 +64,8 @@ fn configuration(context: &Context) -> Finding {
 }
 
 fn place(context: &Context) -> Finding {
-    match context.place() {
-        Ok(place) => good("in use", place.to_string()),
+    match context.place_text() {
+        Ok(place) => good("in use", place),
         Err(error) => bad("in use", &error),
     }
 }

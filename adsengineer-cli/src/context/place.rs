@@ -104,6 +104,12 @@ impl Context {
         Ok(Place::Server { server, profile, origin })
     }
 
+    /// The same in words, with the database by name where it is on another machine.
+    pub fn place_text(&self) -> Result<String, CliError> {
+        let (place, database) = (self.place()?, self.database()?);
+        Ok(if place == Place::Here && database.file().is_none() { format!("the database {database}") } else { place.to_string() })
+    }
+
     /// Everyday verbs, wherever they are done.
     pub async fn api(&self) -> Result<Box<dyn Api>, CliError> {
         match self.remote().await? {
