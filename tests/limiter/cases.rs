@@ -5,10 +5,7 @@ use adsengineer_core::{
     rate_limit::Quota,
 };
 
-use crate::{
-    fixture::{NOW_US, Names, PATIENT, limiter, one},
-    redis,
-};
+use crate::fixture::{NOW_US, Names, PATIENT, limiter, one, url};
 
 /// Runs each case on each store.
 macro_rules! cases {
@@ -22,7 +19,7 @@ macro_rules! cases {
         mod in_redis {
             use super::*;
             $(#[tokio::test] async fn $case() {
-                super::$case(&limiter(&redis::url(), PATIENT), &Names::new()).await;
+                super::$case(&limiter(&url(), PATIENT), &Names::new()).await;
             })*
         }
     };
@@ -138,7 +135,7 @@ fn below(state: &mut u64, end: u64) -> u64 {
 
 #[tokio::test]
 async fn any_schedule_is_judged_alike_in_redis_and_in_memory() {
-    let (redis, memory, names) = (limiter(&redis::url(), PATIENT), MemoryLimiter::default(), Names::new());
+    let (redis, memory, names) = (limiter(&url(), PATIENT), MemoryLimiter::default(), Names::new());
     let quotas: [Quota; 4] = [(5, 1000, 5), (7, 999, 3), (60_000, 60_000, 60_000), (1, 4_000_000_000, 1)]
         .map(|(limit, period_ms, burst)| Quota::try_new(limit, period_ms, burst).unwrap());
     let (mut state, mut now_us, mut admitted) = (7, NOW_US, 0);

@@ -1,7 +1,10 @@
 //! Stores, names that nobody else uses, and charges.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,6 +12,11 @@ use adsengineer_core::{
     limiter::{Charge, KeyKind, LimiterError, LimiterKey, LimiterStore, RedisLimiter, RedisSettings, TimeOf},
     rate_limit::{Quota, Verdict},
 };
+
+use crate::redis::Server;
+
+/// Names a server for the tests that break nothing.
+const URL: &str = "ADSENGINEER_TEST_REDIS_URL";
 
 pub const NOW_US: i64 = 1_700_000_000_000_000;
 
@@ -63,4 +71,16 @@ pub async fn until_gone(store: &dyn LimiterStore, charge: Charge) -> LimiterErro
             return error;
         }
     }
+}
+
+/// The URL of the server that all tests of this process share.
+pub fn url() -> String {
+    static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "tests are told where a server is by the environment")]
+    let given = std::env::var(URL).ok();
+    given.unwrap_or_else(|| {
+        let shared = SHARED.get_or_init(|| std::panic::catch_unwind(|| Server::start(&[])).ok());
+        let Some(server) = shared else { panic!("the shared server did not start; the first test that needed it says why") };
+        server.url()
+    })
 }

@@ -6,13 +6,13 @@ use adsengineer_core::limiter::{LimiterStore as _, RedisSettings, TimeOf};
 use tokio::task::JoinSet;
 
 use crate::{
-    fixture::{NOW_US, Names, PATIENT, limiter, one},
-    redis::{self, Server},
+    fixture::{NOW_US, Names, PATIENT, limiter, one, url},
+    redis::Server,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_tasks_on_two_limiters_are_admitted_exactly_one_budget() {
-    let (url, names) = (redis::url(), Arc::new(Names::new()));
+    let (url, names) = (url(), Arc::new(Names::new()));
     let limiters = [Arc::new(limiter(&url, PATIENT)), Arc::new(limiter(&url, PATIENT))];
     let mut tasks = JoinSet::new();
     for task in 0..50 {
@@ -37,7 +37,7 @@ async fn fifty_tasks_on_two_limiters_are_admitted_exactly_one_budget() {
 #[tokio::test]
 async fn redis_s_own_clock_counts_whatever_the_callers_believe() {
     let settings = RedisSettings { time: TimeOf::Redis, ..PATIENT };
-    let (ahead, behind, names) = (limiter(&redis::url(), settings), limiter(&redis::url(), settings), Names::new());
+    let (ahead, behind, names) = (limiter(&url(), settings), limiter(&url(), settings), Names::new());
     let hour_us = 3_600_000_000;
     for (limiter, now_us, remaining) in [(&ahead, NOW_US + 24 * hour_us, 2), (&behind, NOW_US - 24 * hour_us, 1), (&ahead, i64::MAX, 0)] {
         let verdict = one(limiter, names.charge("a", 3, 1), now_us).await;
@@ -79,9 +79,9 @@ async fn a_budget_survives_flushed_scripts_and_a_new_connection() {
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
     let server = Server::start(&[]);
-    let rights = ["on", ">s:e/c@r", "~{adsengineer}:*", "-@all", "+evalsha", "+eval", "+script|load", "+get", "+set", "+time"];
+    let rights = ["on", ">s:e/c@r", "~{adsengineer}:*", "-@all", "+evalsha", "+eval", "+script|load", "+get", "+set", "+time", "+select"];
     assert_eq!(server.say(&[&["ACL", "SETUSER", "limits"], &rights[..]].concat()), "OK");
-    let url = format!("redis://limits:s%3Ae%2Fc%40r@127.0.0.1:{}/0", server.port());
+    let url = format!("redis://limits:s%3Ae%2Fc%40r@127.0.0.1:{}/3", server.port());
     let (limiter, names) = (limiter(&url, PATIENT), Names::new());
     assert_eq!(one(&limiter, names.charge("a", 3, 1), NOW_US).await.remaining, 2);
 }

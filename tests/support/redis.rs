@@ -1,5 +1,5 @@
-//! A Redis server for tests: the one that `ADSENGINEER_TEST_REDIS_URL` names, else one of the test process's own, which lives in
-//! a temporary folder and ends with the process, however that ends. Tests of faults always have their own. Without one a test fails.
+//! A Redis or Valkey server of a test's own, which lives in a temporary folder and ends with the test process, however that ends.
+//! Where there is no such program and none can be installed a test fails.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -7,9 +7,6 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, OnceLock, PoisonError},
 };
-
-/// Names a server to use instead.
-pub const URL: &str = "ADSENGINEER_TEST_REDIS_URL";
 
 /// Starts `$2-server` in the folder `$1` on port `$3` with further options, says `done`, and obeys what it reads until its
 /// input ends: so also when the test is killed.
@@ -53,7 +50,11 @@ struct Keeper {
 impl Server {
     /// Starts one with these options of `redis-server`, on a free port.
     pub fn start(options: &[&str]) -> Self {
-        let port = free_port();
+        Self::at(free_port(), options)
+    }
+
+    /// The same on a port that is known already.
+    pub fn at(port: u16, options: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("adsredis").tempdir().unwrap().keep();
         let mut child = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
@@ -107,7 +108,8 @@ impl Server {
 
     /// What it says to a command.
     pub fn say(&self, command: &[&str]) -> String {
-        say(&self.url(), command)
+        let said = Command::new(format!("{}-cli", program())).args(["-p", &self.port.to_string()]).args(command).output().unwrap();
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
     }
 }
 
@@ -121,13 +123,6 @@ impl Keeper {
         }
         panic!("Redis did not start:\n{said}");
     }
-}
-
-/// What the server at `url` says to a command.
-pub fn say(url: &str, command: &[&str]) -> String {
-    let cli = format!("{}-cli", program());
-    let said = Command::new(cli).args(["--no-auth-warning", "-u", url]).args(command).output().unwrap();
-    String::from_utf8_lossy(&said.stdout).trim().to_owned()
 }
 
 /// A port that nobody has now.
@@ -153,16 +148,4 @@ fn program() -> &'static str {
 fn installed() -> Option<&'static str> {
     let runs = |name: &&str| Command::new(format!("{name}-server")).arg("--version").output().is_ok_and(|said| said.status.success());
     ["redis", "valkey"].into_iter().find(runs)
-}
-
-/// The URL of the server that all tests of this process share.
-pub fn url() -> String {
-    static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-    #[expect(clippy::disallowed_methods, reason = "tests are told where a server is by the environment")]
-    let given = std::env::var(URL).ok();
-    given.unwrap_or_else(|| {
-        let shared = SHARED.get_or_init(|| std::panic::catch_unwind(|| Server::start(&[])).ok());
-        let Some(server) = shared else { panic!("the shared server did not start; the first test that needed it says why") };
-        server.url()
-    })
 }

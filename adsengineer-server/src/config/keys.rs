@@ -28,7 +28,7 @@ pub(super) enum Kind {
 pub struct Key {
     /// Its name in the file and in `config show`.
     pub name: &'static str,
-    /// Whether its value must never be shown; it may also come from a file named by the variable with `_FILE` behind it.
+    /// Whether its value must never be shown.
     pub secret: bool,
     /// Its default.
     pub default: Option<&'static str>,
@@ -55,7 +55,12 @@ pub const KEYS: &[Key] = &[
     key("profile", None, Kind::Org, "which stored login to use"),
     key("listen", Some("127.0.0.1:8090"), Kind::Listen, "address that `serve` listens on; port 0: any free one"),
     key("public_url", None, Kind::HttpUrl, "how the server is reached from outside; default: the listen address"),
-    key("rate_limit_url", Some("memory://"), Kind::LimiterUrl, "where requests are counted: memory://, or none:// in development"),
+    key(
+        "rate_limit_url",
+        Some("memory://"),
+        Kind::LimiterUrl,
+        "where requests are counted: memory://, redis://… shared by processes, none:// in development",
+    ),
     key("rate_limit_ip", Some("100/h"), Kind::Rate, "requests without a token, by address (IPv6 by /64)"),
     key("rate_limit_shop", Some("1000/h"), Kind::Rate, "verified webhooks, by source"),
     key("rate_limit_org", Some("60000/m"), Kind::Rate, "requests with a token, by organization"),
@@ -99,6 +104,23 @@ impl Key {
         format!("ADSENGINEER_{}", self.name.to_ascii_uppercase())
     }
 
+    /// Whether a file may hold its value, named by the variable with `_FILE` behind it: a URL may carry a password.
+    pub(super) fn may_be_in_file(&self) -> bool {
+        self.secret || matches!(self.kind, Kind::DatabaseUrl | Kind::LimiterUrl)
+    }
+
+    /// `text`, fit for a screen, whether or not it can be the value.
+    pub(super) fn shown(&self, text: &str) -> String {
+        match text.split_once("://") {
+            _ if self.secret => "***".to_owned(),
+            // Also of a URL that is none because its password was written as it is, nothing is shown.
+            Some((scheme, rest)) if self.kind == Kind::LimiterUrl && rest.contains('@') => {
+                format!("{scheme}://***@{}", rest.rsplit('@').next().unwrap_or_default())
+            }
+            _ => adsengineer_core::secret::redact_url(text),
+        }
+    }
+
     /// Its flag, without the dashes.
     pub fn flag(&self) -> String {
         self.name.trim_end_matches("_url").replace('_', "-")
@@ -131,7 +153,10 @@ impl Key {
             }
             Kind::LimiterUrl => match text {
                 "memory://" | "none://" => Ok(()),
-                _ => Err("memory://, or none:// in development; this version counts in memory only".to_owned()),
+                _ => match text.parse::<adsengineer_core::limiter::RedisUrl>() {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(format!("memory://, none:// in development, or {error}")),
+                },
             },
             Kind::Origins => list(text).try_for_each(|origin| match check_server(origin) {
                 Ok(()) if origin.matches('/').count() == 2 => Ok(()),
@@ -183,7 +208,8 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix("ADSENGINEER_")?;
     // The whole name counts: a Service called `adsengineer` gives ADSENGINEER_SERVICE_HOST.
     let injected = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_") || name.ends_with("_PORT");
-    let known = rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.secret && format!("{}_FILE", k.variable()) == name));
+    let known =
+        rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.may_be_in_file() && format!("{}_FILE", k.variable()) == name));
     if injected || known {
         return None;
     }
