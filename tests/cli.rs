@@ -11,6 +11,8 @@ mod credentials;
 mod doctor;
 #[path = "cli/letters.rs"]
 mod letters;
+#[path = "cli/limited.rs"]
+mod limited;
 #[path = "cli/listing.rs"]
 mod listing;
 #[path = "cli/login.rs"]
@@ -21,6 +23,9 @@ mod logins;
 mod manners;
 #[path = "cli/quiet.rs"]
 mod quiet;
+#[expect(dead_code, reason = "tests of the store itself need more of it")]
+#[path = "support/redis.rs"]
+mod redis;
 #[path = "cli/remote.rs"]
 mod remote;
 #[path = "cli/served.rs"]

@@ -33,6 +33,9 @@ mod limits;
 mod manners;
 #[path = "server/once.rs"]
 mod once;
+#[expect(dead_code, reason = "tests of the store itself need more of it")]
+#[path = "support/redis.rs"]
+mod redis;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/said.rs"]
@@ -41,6 +44,8 @@ mod said;
 mod serving;
 #[path = "server/settings.rs"]
 mod settings;
+#[path = "server/shared.rs"]
+mod shared;
 #[path = "server/stage.rs"]
 mod stage;
 #[path = "server/tokens.rs"]

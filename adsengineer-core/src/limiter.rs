@@ -10,8 +10,15 @@ use sha2::{Digest as _, Sha256};
 use crate::rate_limit::{Quota, Verdict};
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
-pub use memory::{DEFAULT_CAPACITY, MAX_CHARGES, MemoryLimiter};
+pub use memory::{DEFAULT_CAPACITY, MemoryLimiter};
+#[cfg(feature = "redis")]
+pub use redis::{InvalidRedisUrl, RedisLimiter, RedisSettings, RedisUrl, TimeOf};
+
+/// Most charges at once.
+pub const MAX_CHARGES: usize = 8;
 
 /// Whose budget it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -47,7 +54,8 @@ pub struct Charge {
 #[async_trait]
 pub trait LimiterStore: Send + Sync + 'static {
     /// Spends all charges or none: when one is refused nothing is spent, and the others' verdicts say what is left to them.
-    /// One verdict per charge, in order; the time in Unix microseconds. A charge that only looks is refused when one more would be.
+    /// One verdict per charge, in order; a charge that only looks is refused when one more would be. The time is in Unix
+    /// microseconds; a store that has a clock of its own, the same for all who ask, may go by that.
     async fn charge(&self, charges: &[Charge], now_us: i64) -> Result<Vec<Verdict>, LimiterError>;
 }
 
@@ -61,6 +69,43 @@ pub enum LimiterError {
     /// It answers what cannot be, or was asked what it cannot do.
     #[error("the store of rate limits makes no sense: {0}")]
     Nonsense(String),
+}
+
+/// What becomes of charges.
+struct Judgement {
+    /// One per charge.
+    verdicts: Vec<Verdict>,
+    /// What is to be kept for each, if they are spent; that of a key's last charge counts.
+    tats_us: [i64; MAX_CHARGES],
+    /// Whether all fit.
+    fits: bool,
+}
+
+/// Judges charges one after the other: a key that comes again pays again. `stored_us` has the number that is kept for each.
+fn judge(charges: &[Charge], stored_us: &[i64; MAX_CHARGES], now_us: i64) -> Judgement {
+    let (mut verdicts, mut tats_us) = (Vec::with_capacity(charges.len()), *stored_us);
+    for (index, Charge { key, quota, cost }) in charges.iter().enumerate() {
+        let earlier = charges[..index].iter().rposition(|charge| charge.key == *key);
+        let (tat_us, verdict) = quota.admit(tats_us[earlier.unwrap_or(index)], *cost, now_us);
+        tats_us[index] = tat_us;
+        verdicts.push(verdict);
+    }
+    let fits = verdicts.iter().all(|verdict| verdict.allowed);
+    if !fits {
+        // Nothing is spent, so those that would have fitted say what is there.
+        for ((verdict, charge), stored_us) in verdicts.iter_mut().zip(charges).zip(stored_us).filter(|((verdict, _), _)| verdict.allowed) {
+            *verdict = charge.quota.admit(*stored_us, 0, now_us).1;
+        }
+    }
+    Judgement { verdicts, tats_us, fits }
+}
+
+/// Refuses more charges than a request can have.
+fn check_count(charges: &[Charge]) -> Result<(), LimiterError> {
+    if charges.len() > MAX_CHARGES {
+        return Err(LimiterError::Nonsense(format!("{} charges at once; {MAX_CHARGES} are the most", charges.len())));
+    }
+    Ok(())
 }
 
 impl LimiterKey {

@@ -46,14 +46,19 @@ impl Quota {
     /// `burst` requests fit at once and each comes back after one interval. A clock that goes back finds no more room than
     /// it left, and a cost above the burst never fits.
     pub fn admit(self, tat_us: i64, cost: u32, now_us: i64) -> (i64, Verdict) {
-        let interval = self.interval_us();
-        let budget = interval.saturating_mul(i64::from(self.burst));
+        let Terms { need, budget, price } = self.terms(cost);
         let used = tat_us.max(now_us).saturating_sub(now_us);
-        let price = interval.saturating_mul(i64::from(cost));
-        let allowed = price.max(interval) <= budget.saturating_sub(used);
+        let allowed = need <= budget.saturating_sub(used);
         let used = if allowed { used + price } else { used };
         let tat_us = if allowed && cost > 0 { now_us.saturating_add(used) } else { tat_us };
         (tat_us, self.verdict(allowed, used, cost))
+    }
+
+    /// The numbers that decide on a request that costs `cost`.
+    pub(crate) fn terms(self, cost: u32) -> Terms {
+        let interval = self.interval_us();
+        let price = interval.saturating_mul(i64::from(cost));
+        Terms { need: price.max(interval), budget: interval.saturating_mul(i64::from(self.burst)), price }
     }
 
     /// What is said when `used` microseconds of the budget are taken.
@@ -84,6 +89,17 @@ impl Quota {
         let start = tat_us.max(now_us);
         (start.saturating_add(interval), start.saturating_sub(tolerance).max(now_us))
     }
+}
+
+/// What decides on a request, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// What must be free.
+    pub(crate) need: i64,
+    /// All that can be free; at most the period, and a microsecond for each of the limit.
+    pub(crate) budget: i64,
+    /// What is taken.
+    pub(crate) price: i64,
 }
 
 /// What a quota says of one request.

@@ -16,7 +16,7 @@ mod keys;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use adsengineer_core::secret::{Secret, redact_url};
+use adsengineer_core::secret::Secret;
 pub use duration::parse_duration;
 pub use face::FaceError;
 pub use file::ImportTable;
@@ -150,7 +150,7 @@ impl Settings {
         let get = |name: &str| environment.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.clone());
         for key in KEYS {
             let variable = key.variable();
-            let file = if key.may_be_a_file() { get(&format!("{variable}_FILE")) } else { None };
+            let file = if key.may_be_in_file() { get(&format!("{variable}_FILE")) } else { None };
             match (get(&variable), file) {
                 (Some(_), Some(_)) => return Err(ConfigError::Twice { variable }),
                 (Some(text), None) => self.set(key, text, variable)?,
@@ -167,8 +167,7 @@ impl Settings {
 
     fn set(&mut self, key: &'static Key, text: String, origin: String) -> Result<(), ConfigError> {
         if let Err(expected) = key.check(&text) {
-            let value = if key.secret { "***".to_owned() } else { redact_url(&text) };
-            return Err(ConfigError::Invalid { origin, key: key.name.to_owned(), value, expected });
+            return Err(ConfigError::Invalid { origin, key: key.name.to_owned(), value: key.shown(&text), expected });
         }
         self.values.insert(key.name, Value { text: Secret::new(text), origin });
         Ok(())
@@ -213,7 +212,7 @@ impl Settings {
     pub fn show(&self) -> Vec<Shown> {
         let line = |key: &'static Key| {
             let value = self.values.get(key.name);
-            let text = value.map(|v| if key.secret { "***".to_owned() } else { redact_url(v.text.expose()) });
+            let text = value.map(|v| key.shown(v.text.expose()));
             Shown { key: key.name, value: text, origin: value.map_or_else(|| "unset".to_owned(), |v| v.origin.clone()) }
         };
         KEYS.iter().map(line).collect()

@@ -129,6 +129,17 @@ impl Health {
         Check { status, latency_ms: millis(started), checked_at: self.now(), detail }
     }
 
+    /// Whether requests can be counted, asked when a server starts: as often as a first connection may take.
+    pub async fn can_count(&self) -> bool {
+        let Some(limiter) = &self.limiter else { return true };
+        for _ in 0..8 {
+            if self.rate_limit(limiter.as_ref()).await.status == Condition::Healthy {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether requests can be counted: without that none is let through.
     async fn rate_limit(&self, limiter: &dyn LimiterStore) -> Check {
         let started = Instant::now();

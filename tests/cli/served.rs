@@ -1,7 +1,6 @@
 //! A real server on the stage's database, and its tokens.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -24,12 +23,17 @@ impl Server {
 
     /// The same, listening elsewhere.
     pub fn at(stage: &Stage, role: &str, listen: &str) -> Self {
+        Self::with(stage, role, &[("ADSENGINEER_LISTEN", listen)])
+    }
+
+    /// The same with further variables; where it listens must be among them.
+    pub fn with(stage: &Stage, role: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin("adsengineer"));
         command.args(["serve", "--role", role]).current_dir(stage.path("")).envs(stage.variables());
-        command.env("ADSENGINEER_LISTEN", listen).env("ADSENGINEER_ENVIRONMENT", "development").env("ADSENGINEER_LOG", "debug");
-        // Into a file: nobody reads a pipe, and a full one would hold the server up.
-        let log = stage.path("server.log");
-        let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        command.env("ADSENGINEER_ENVIRONMENT", "development").env("ADSENGINEER_LOG", "debug").envs(variables.iter().copied());
+        // Into a file of its own: nobody reads a pipe, and a full one would hold the server up.
+        let (file, log) = tempfile::Builder::new().prefix("server").suffix(".log").tempfile_in(stage.path("")).unwrap().keep().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned();

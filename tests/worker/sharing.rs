@@ -89,7 +89,7 @@ async fn an_action_that_a_verdict_finds_wrong_is_held_whole() {
     stand.run().await;
     work_for(&stand, MINUTE * 40).await;
     let destinations = stand.store.destinations(&stand.org).await.unwrap();
-    assert_eq!(destinations[0].health.held_actions.keys().cloned().collect::<Vec<_>>(), ["77".into()]);
+    assert_eq!(destinations[0].health.held_actions.keys().cloned().collect::<Vec<_>>(), [std::sync::Arc::from("77")]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,6 +67,10 @@ pub async fn run(args: &Args, context: &Context) -> Result<Report, CliError> {
         background(api, worker, stop).await;
         return Ok(ended());
     }
+    if !api.health().can_count().await {
+        let text = "the store of rate limits (rate_limit_url) cannot be asked: requests are refused until it can, and then let through without a restart";
+        context.out.warn("RATE_LIMIT_STORE", text);
+    }
     let listener = TcpListener::bind(address).await.map_err(|e| listen_error(&address.to_string(), &e))?;
     let bound = listener.local_addr()?;
     let url = format!("{scheme}://{bound}");

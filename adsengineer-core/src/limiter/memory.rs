@@ -8,14 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Charge, LimiterError, LimiterKey, LimiterStore};
+use super::{Charge, LimiterError, LimiterKey, LimiterStore, MAX_CHARGES, check_count, judge};
 use crate::rate_limit::Verdict;
 
 /// Budgets kept unless told otherwise: 6 MiB.
 pub const DEFAULT_CAPACITY: usize = 262_144;
-
-/// Most charges at once.
-pub const MAX_CHARGES: usize = 8;
 
 const SHARDS: usize = 64;
 const PLACES: usize = 16;
@@ -56,18 +53,14 @@ impl MemoryLimiter {
 
     /// [`LimiterStore::charge`] without waiting for anything but a short lock.
     pub fn charge_now(&self, charges: &[Charge], now_us: i64) -> Result<Vec<Verdict>, LimiterError> {
-        if charges.len() > MAX_CHARGES {
-            return Err(LimiterError::Nonsense(format!("{} charges at once; {MAX_CHARGES} are the most", charges.len())));
-        }
+        check_count(charges)?;
         let mut locked = Locked::new(&self.shards, charges);
-        let mut verdicts = Vec::with_capacity(charges.len());
-        let tats = locked.admit(charges, now_us, &mut verdicts);
-        if verdicts.iter().all(|verdict| verdict.allowed) {
-            locked.spend(charges, tats);
-        } else {
-            locked.take_back(charges, now_us, &mut verdicts);
+        let stored = std::array::from_fn(|index| charges.get(index).map_or(0, |charge| locked.tat_us(charge.key)));
+        let judged = judge(charges, &stored, now_us);
+        if judged.fits {
+            locked.spend(charges, judged.tats_us);
         }
-        Ok(verdicts)
+        Ok(judged.verdicts)
     }
 
     /// How many budgets are not full at `now_us`; for metrics.
@@ -98,29 +91,9 @@ impl<'a> Locked<'a> {
         Self { shards, guards: std::array::from_fn(|_| locking.next().map(|shard| lock(&all[shard]))) }
     }
 
-    /// Adds one verdict per charge, as if all were spent, and returns the TATs that would follow.
-    fn admit(&mut self, charges: &[Charge], now_us: i64, verdicts: &mut Vec<Verdict>) -> [i64; MAX_CHARGES] {
-        let mut tats = [0; MAX_CHARGES];
-        for (index, Charge { key, quota, cost }) in charges.iter().enumerate() {
-            let earlier = charges[..index].iter().rposition(|charge| charge.key == *key);
-            let tat_us = earlier.map_or_else(|| self.tat_us(*key), |earlier| tats[earlier]);
-            let (tat_us, verdict) = quota.admit(tat_us, *cost, now_us);
-            tats[index] = tat_us;
-            verdicts.push(verdict);
-        }
-        tats
-    }
-
     fn spend(&mut self, charges: &[Charge], tats: [i64; MAX_CHARGES]) {
         for (Charge { key, .. }, tat_us) in charges.iter().zip(tats).filter(|(charge, _)| charge.cost > 0) {
             self.put(*key, tat_us);
-        }
-    }
-
-    /// Lets the verdicts of charges that would have fitted say what is there, since nothing was spent.
-    fn take_back(&mut self, charges: &[Charge], now_us: i64, verdicts: &mut [Verdict]) {
-        for (verdict, Charge { key, quota, .. }) in verdicts.iter_mut().zip(charges).filter(|(verdict, _)| verdict.allowed) {
-            *verdict = quota.admit(self.tat_us(*key), 0, now_us).1;
         }
     }
 
@@ -197,61 +170,6 @@ mod tests {
     fn stranger(number: u64) -> Charge {
         let key = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).rotate_left(64);
         Charge { key: LimiterKey(key), ..charge("", 100, 1) }
-    }
-
-    #[tokio::test]
-    async fn a_budget_admits_its_limit_and_then_waits_for_the_next() {
-        let store: Box<dyn LimiterStore> = Box::new(MemoryLimiter::default());
-        for remaining in (0..5).rev() {
-            let verdicts = store.charge(&[charge("a", 5, 1)], NOW_US).await.unwrap();
-            assert_eq!((verdicts[0].allowed, verdicts[0].remaining), (true, remaining));
-        }
-        let refused = store.charge(&[charge("a", 5, 1)], NOW_US).await.unwrap()[0];
-        assert_eq!((refused.allowed, refused.retry_after_ms), (false, 720_000));
-        assert!(store.charge(&[charge("a", 5, 1)], NOW_US + 720_000_000).await.unwrap()[0].allowed);
-        assert!(store.charge(&[charge("b", 5, 1)], NOW_US).await.unwrap()[0].allowed);
-    }
-
-    #[test]
-    fn all_charges_are_spent_or_none() {
-        let limiter = MemoryLimiter::new(1024);
-        charge_one(&limiter, charge("spent", 1, 1), NOW_US);
-        let both = [charge("rich", 10, 3), charge("spent", 1, 1), charge("other", 10, 1)];
-        for _ in 0..3 {
-            let verdicts = limiter.charge_now(&both, NOW_US).unwrap();
-            let said: Vec<_> = verdicts.iter().map(|verdict| (verdict.allowed, verdict.remaining)).collect();
-            assert_eq!(said, [(true, 10), (false, 0), (true, 10)]);
-        }
-        assert_eq!(charge_one(&limiter, charge("rich", 10, 3), NOW_US).remaining, 7);
-    }
-
-    #[test]
-    fn one_key_charged_twice_pays_twice() {
-        let limiter = MemoryLimiter::new(1024);
-        let verdicts = limiter.charge_now(&[charge("a", 5, 2), charge("a", 5, 2)], NOW_US).unwrap();
-        assert_eq!((verdicts[0].remaining, verdicts[1].remaining), (3, 1));
-        let refused = limiter.charge_now(&[charge("a", 5, 1), charge("a", 5, 1)], NOW_US).unwrap();
-        assert_eq!((refused[0].allowed, refused[1].allowed), (true, false));
-        assert_eq!(charge_one(&limiter, charge("a", 5, 0), NOW_US).remaining, 1);
-    }
-
-    #[test]
-    fn looking_spends_nothing_and_an_exhausted_budget_looked_at_refuses_the_others() {
-        let limiter = MemoryLimiter::new(1024);
-        assert!(charge_one(&limiter, charge("a", 1, 0), NOW_US).allowed);
-        assert_eq!(limiter.in_use(NOW_US), 0);
-        charge_one(&limiter, charge("a", 1, 1), NOW_US);
-        let verdicts = limiter.charge_now(&[charge("a", 1, 0), charge("b", 1, 1)], NOW_US).unwrap();
-        assert_eq!((verdicts[0].allowed, verdicts[1].remaining), (false, 1));
-    }
-
-    #[test]
-    fn more_charges_than_a_request_can_have_are_refused() {
-        let limiter = MemoryLimiter::new(0);
-        let charges: Vec<_> = (0..=8).map(stranger).collect();
-        assert_eq!(limiter.charge_now(&charges[..8], NOW_US).map(|verdicts| verdicts.len()), Ok(8));
-        assert!(matches!(limiter.charge_now(&charges, NOW_US), Err(LimiterError::Nonsense(_))));
-        assert_eq!(limiter.charge_now(&[], NOW_US), Ok(vec![]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use adsengineer_core::{
     client_address::Cidr,
     engine::Engine,
-    limiter::{LimiterStore, MemoryLimiter},
+    limiter::{InvalidRedisUrl, LimiterStore, MemoryLimiter, RedisLimiter, RedisSettings},
     rate_limit::{Quota, Rate},
     secret::Secret,
     token::{InvalidKeyRing, KeyRing},
@@ -33,6 +33,9 @@ pub enum FaceError {
         "rate_limit_url is memory://, which counts in one process only, while a database on a server is used by several: set ADSENGINEER_RATE_LIMIT_URL to redis://…"
     )]
     CountedApart,
+    /// There is no such store of limits.
+    #[error("rate_limit_url must be memory://, none:// in development, or {0}")]
+    Limiter(#[from] InvalidRedisUrl),
     /// There is no secret to sign tokens with.
     #[error(
         "outside development no secret is made silently: set ADSENGINEER_JWT_SECRET to 32 random bytes or more; `adsengineer key generate` prints a good one"
@@ -87,12 +90,13 @@ impl Settings {
         }
     }
 
-    /// The HTTP face of `engine`.
+    /// The HTTP face of `engine`; in a Tokio runtime, in which it stays connected to a Redis that counts its requests.
     pub fn api(&self, engine: Engine, ring: KeyRing) -> Result<Api, FaceError> {
         let limiter: Option<Arc<dyn LimiterStore>> = match self.text("rate_limit_url") {
             Some("none://") if !self.is_development() => return Err(FaceError::Unlimited),
             Some("none://") => None,
-            _ => Some(Arc::new(MemoryLimiter::default())),
+            Some("memory://") | None => Some(Arc::new(MemoryLimiter::default())),
+            Some(url) => Some(Arc::new(RedisLimiter::start(url.parse()?, RedisSettings::default()))),
         };
         let usual = Rates::default();
         let rate = |key: &str, usual: Quota| self.text(key).and_then(|text| text.parse::<Rate>().ok()).map_or(usual, Rate::quota);

@@ -55,7 +55,12 @@ pub const KEYS: &[Key] = &[
     key("profile", None, Kind::Org, "which stored login to use"),
     key("listen", Some("127.0.0.1:8090"), Kind::Listen, "address that `serve` listens on; port 0: any free one"),
     key("public_url", None, Kind::HttpUrl, "how the server is reached from outside; default: the listen address"),
-    key("rate_limit_url", Some("memory://"), Kind::LimiterUrl, "where requests are counted: memory://, or none:// in development"),
+    key(
+        "rate_limit_url",
+        Some("memory://"),
+        Kind::LimiterUrl,
+        "where requests are counted: memory://, redis://… shared by processes, none:// in development",
+    ),
     key("rate_limit_ip", Some("100/h"), Kind::Rate, "requests without a token, by address (IPv6 by /64)"),
     key("rate_limit_shop", Some("1000/h"), Kind::Rate, "verified webhooks, by source"),
     key("rate_limit_org", Some("60000/m"), Kind::Rate, "requests with a token, by organization"),
@@ -104,9 +109,21 @@ impl Key {
         format!("ADSENGINEER_{}", self.name.to_ascii_uppercase())
     }
 
-    /// Whether it may come from the file that the variable with `_FILE` behind it names: a secret, or a URL with a password.
-    pub fn may_be_a_file(&self) -> bool {
+    /// Whether a file may hold its value, named by the variable with `_FILE` behind it: a URL may carry a password.
+    pub(super) fn may_be_in_file(&self) -> bool {
         self.secret || matches!(self.kind, Kind::DatabaseUrl | Kind::LimiterUrl)
+    }
+
+    /// `text`, fit for a screen, whether or not it can be the value.
+    pub(super) fn shown(&self, text: &str) -> String {
+        match text.split_once("://") {
+            _ if self.secret => "***".to_owned(),
+            // Also of a URL that is none because its password was written as it is, nothing is shown.
+            Some((scheme, rest)) if self.kind == Kind::LimiterUrl && rest.contains('@') => {
+                format!("{scheme}://***@{}", rest.rsplit('@').next().unwrap_or_default())
+            }
+            _ => adsengineer_core::secret::redact_url(text),
+        }
     }
 
     /// Its flag, without the dashes.
@@ -141,7 +158,10 @@ impl Key {
             }
             Kind::LimiterUrl => match text {
                 "memory://" | "none://" => Ok(()),
-                _ => Err("memory://, or none:// in development; this version counts in memory only".to_owned()),
+                _ => match text.parse::<adsengineer_core::limiter::RedisUrl>() {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(format!("memory://, none:// in development, or {error}")),
+                },
             },
             Kind::Origins => list(text).try_for_each(|origin| match check_server(origin) {
                 Ok(()) if origin.matches('/').count() == 2 => Ok(()),
@@ -186,7 +206,7 @@ pub(super) fn unknown_variable(name: &str) -> Option<String> {
     // The whole name counts: a Service called `adsengineer` gives ADSENGINEER_SERVICE_HOST.
     let injected = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.contains("_PORT_") || name.ends_with("_PORT");
     let known =
-        rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.may_be_a_file() && format!("{}_FILE", k.variable()) == name));
+        rest == "CONFIG" || KEYS.iter().any(|k| k.variable() == name || (k.may_be_in_file() && format!("{}_FILE", k.variable()) == name));
     if injected || known {
         return None;
     }

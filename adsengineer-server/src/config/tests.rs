@@ -80,6 +80,8 @@ fn values_that_cannot_be_used_say_what_they_must_be() {
         ("ADSENGINEER_NOW", "yesterday", "RFC 3339"),
         ("ADSENGINEER_GOOGLE_CUSTOMER_ID", "12", "ten digits"),
         ("ADSENGINEER_LOG_FORMAT", "xml", "one of text, json"),
+        ("ADSENGINEER_RATE_LIMIT_URL", "redis", "memory://, none:// in development, or redis://"),
+        ("ADSENGINEER_RATE_LIMIT_URL", "redis://u:p/w@h", "`redis://***@h`"),
     ] {
         let text = error(&variables(&[(variable, value)]));
         assert!(text.starts_with(variable) && text.contains(expected), "{text}");
@@ -88,6 +90,22 @@ fn values_that_cannot_be_used_say_what_they_must_be() {
     for url in ["http://127.0.0.1:9/x", "http://[::1]:9", "http://localhost", "https://example.com"] {
         assert!(Settings::load(&variables(&[("ADSENGINEER_GOOGLE_TOKEN_URL", url)])).is_ok(), "{url}");
     }
+}
+
+#[test]
+fn a_url_with_a_password_may_be_in_a_file_and_is_shown_without_it() {
+    let held = file("redis://me:hunter2@cache.example.com/1\n");
+    let path = held.path().display().to_string();
+    let (settings, warnings) = Settings::load(&variables(&[("ADSENGINEER_RATE_LIMIT_URL_FILE", &path)])).unwrap();
+    assert_eq!((settings.text("rate_limit_url"), warnings.len()), (Some("redis://me:hunter2@cache.example.com/1"), 0));
+    let line = settings.show().into_iter().find(|s| s.key == "rate_limit_url").unwrap();
+    assert_eq!(line.value.as_deref(), Some("redis://***@cache.example.com/1"));
+    assert_eq!(line.origin, "ADSENGINEER_RATE_LIMIT_URL_FILE");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let both = variables(&[("ADSENGINEER_RATE_LIMIT_URL_FILE", &path), ("ADSENGINEER_RATE_LIMIT_URL", "redis://h")]);
+    assert!(error(&both).contains("keep one of them"));
+    let flag = Sources { flags: vec![("rate_limit_url", "redis://:hunter2@h".to_owned())], ..Sources::default() };
+    assert!(error(&flag).starts_with("--rate-limit must not carry a password"));
 }
 
 #[test]
