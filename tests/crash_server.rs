@@ -36,7 +36,7 @@ async fn killed_at_random_moments_a_server_has_every_acknowledged_item_exactly_o
     let clients = Clients::start(8, &home.token("member"));
     for _ in 0..8 {
         let mut server = home.serve();
-        clients.turn_to(&server.url);
+        clients.turn_to(std::slice::from_ref(&server.url));
         // Killed after so many answers of this round, or amid the first ones.
         let enough = clients.answered() + below(&mut state, 150);
         let mut looks = below(&mut state, 2_000_000);
@@ -47,7 +47,7 @@ async fn killed_at_random_moments_a_server_has_every_acknowledged_item_exactly_o
         server.kill();
     }
     let server = home.serve();
-    clients.turn_to(&server.url);
+    clients.turn_to(std::slice::from_ref(&server.url));
     let posted = clients.finish().await;
     let mut found = BTreeMap::new();
     for name in server.leads(&home.token("viewer")).await {

@@ -1,4 +1,4 @@
-//! Clients that post each item again, under the same key, until it is acknowledged.
+//! Clients that post each item again, under the same key, to this server or that, until it is acknowledged.
 
 use std::sync::{
     Arc,
@@ -11,8 +11,16 @@ use tokio::{sync::watch, task::JoinHandle};
 /// Where to send, and whether to begin anything new.
 #[derive(Clone, Default)]
 struct Orders {
-    url: String,
+    urls: Vec<String>,
     last: bool,
+}
+
+impl Orders {
+    /// Where an attempt goes; nowhere at first.
+    fn to(&self, attempt: usize, path: &str) -> String {
+        let server = self.urls.get(attempt % self.urls.len().max(1)).map_or("http://127.0.0.1:1", String::as_str);
+        format!("{server}/api/v1/{path}")
+    }
 }
 
 pub struct Clients {
@@ -29,8 +37,8 @@ impl Clients {
         Self { orders, answered, running }
     }
 
-    pub fn turn_to(&self, url: &str) {
-        self.orders.send_modify(|orders| url.clone_into(&mut orders.url));
+    pub fn turn_to(&self, urls: &[String]) {
+        self.orders.send_modify(|orders| urls.clone_into(&mut orders.urls));
     }
 
     pub fn answered(&self) -> u64 {
@@ -70,8 +78,8 @@ async fn client(number: u32, token: String, told: watch::Receiver<Orders>, answe
             "order_id": format!("O-{number}-{item}"), "identifiers": {"email": email}, "consent": {"ad_user_data": "granted"}});
         for (path, body, expected) in [("leads", lead, 201), ("conversions", sale, 202)] {
             let key = format!("{path}-{number}-{item}");
-            loop {
-                let url = format!("{}/api/v1/{path}", told.borrow().url);
+            for attempt in number as usize.. {
+                let url = told.borrow().to(attempt, path);
                 match answer(http.post(url).bearer_auth(&token).header("idempotency-key", &key).json(&body)).await {
                     Some((status, _)) if status == expected => break,
                     Some((409 | 503, _)) | None => tokio::task::yield_now().await,

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-pub struct Home(tempfile::TempDir);
+pub struct Home {
+    folder: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
+}
 
 pub struct Server {
     child: Child,
@@ -16,18 +19,23 @@ pub struct Server {
 
 impl Home {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self::with(Vec::new())
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// One in whose environment more is said.
+    pub fn with(variables: Vec<(&'static str, String)>) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), variables }
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_adsengineer"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ADSENGINEER_")) {
             command.env_remove(name);
         }
-        let home = self.0.path();
+        let home = self.folder.path();
         command.env("HOME", home).env("XDG_DATA_HOME", home.join("data")).env("XDG_CONFIG_HOME", home.join("config"));
         command.env("ADSENGINEER_LISTEN", "127.0.0.1:0").env("ADSENGINEER_RATE_LIMIT_ORG", "1000000/s");
-        command.args(args).stderr(Stdio::null());
+        command.envs(self.variables.iter().cloned()).args(args).stderr(Stdio::null());
         command
     }
 
@@ -38,7 +46,12 @@ impl Home {
 
     /// Starts it; returns when it has said where it listens.
     pub fn serve(&self) -> Server {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
+        self.serve_as("all")
+    }
+
+    /// The same in a role that answers requests.
+    pub fn serve_as(&self, role: &str) -> Server {
+        let mut child = self.command(&["serve", "--role", role]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned();
