@@ -109,10 +109,11 @@ async fn strike(blow: Blow, fleet: &mut Fleet, clients: &Clients, state: &mut u6
 }
 
 /// Stops a worker while it has rows, until all rows that were in flight then are in other hands or done.
-async fn freeze(fleet: &Fleet, at: usize) {
+async fn freeze(fleet: &mut Fleet, at: usize) {
     let mut database = postgres::Session::open(&fleet.postgres.url());
     let mut leased = Vec::new();
     until("rows are in flight", async || {
+        fleet.supervise();
         leased = database.run("SELECT DISTINCT lease::text FROM adsengineer.deliveries WHERE lease IS NOT NULL");
         !leased.is_empty()
     })
@@ -121,7 +122,11 @@ async fn freeze(fleet: &Fleet, at: usize) {
     let leased = database.run("SELECT DISTINCT lease::text FROM adsengineer.deliveries WHERE lease IS NOT NULL");
     if !leased.is_empty() {
         let sql = format!("SELECT count(*)::text FROM adsengineer.deliveries WHERE lease IN ({})", leased.join(","));
-        until("the frozen worker's leases have ended", async || database.run(&sql) == ["0"]).await;
+        until("the frozen worker's leases have ended", async || {
+            fleet.supervise();
+            database.run(&sql) == ["0"]
+        })
+        .await;
     }
     fleet.workers[at].signal("CONT");
 }
@@ -153,6 +158,7 @@ async fn whatever_is_killed_frozen_or_cut_everything_acknowledged_is_delivered_o
 
     let mut sum = Value::Null;
     until("everything is delivered", async || {
+        fleet.supervise();
         sum = fleet.servers[0].get("/api/v1/reconciliation", &token).await;
         sum["states"]["delivered"] == sum["captured"] && sum["captured"].as_u64() >= Some(orders.len() as u64)
     })

@@ -70,6 +70,16 @@ impl Fleet {
         self.servers[at] = self.home.serve_as("api");
     }
 
+    /// Does what a supervisor does: a worker that found no database when it started is started again.
+    pub fn supervise(&mut self) {
+        for worker in &mut self.workers {
+            if let Some(ended) = worker.0.try_wait().unwrap() {
+                assert_eq!(ended.code(), Some(8), "a worker ended that should not have");
+                *worker = Worker::start(&self.home);
+            }
+        }
+    }
+
     /// Kills a worker, and starts another in its place.
     pub fn replace_worker(&mut self, at: usize) {
         self.workers[at] = Worker::start(&self.home);
