@@ -37,6 +37,10 @@ macro_rules! conformance {
         mod postgres {
             $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::postgres().await).await })*)*
         }
+        #[cfg(feature = "postgres")]
+        mod postgres_through_pgbouncer {
+            $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::pooled().await).await })*)*
+        }
     };
 }
 

@@ -22,6 +22,9 @@ use adsengineer_core::{
 };
 
 #[cfg(feature = "postgres")]
+#[path = "../support/pgbouncer.rs"]
+mod pgbouncer;
+#[cfg(feature = "postgres")]
 #[path = "../support/postgres.rs"]
 pub mod server;
 
@@ -58,6 +61,12 @@ pub async fn sqlite() -> Fixture {
 #[cfg(feature = "postgres")]
 pub async fn postgres() -> Fixture {
     fixture(Arc::new(postgres_in(&server::url(), &server::schema(), 1).await), None).await
+}
+
+/// The same through PgBouncer, which gives each transaction any connection it has.
+#[cfg(feature = "postgres")]
+pub async fn pooled() -> Fixture {
+    fixture(Arc::new(postgres_in(&pgbouncer::url(), &server::schema(), 1).await), None).await
 }
 
 /// A store on a server, in a schema that is made if need be.
