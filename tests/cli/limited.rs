@@ -55,6 +55,7 @@ fn without_its_redis_a_server_starts_says_so_and_refuses_everything_until_it_is_
     assert_eq!(get(&stage, &health, "").0, 503);
     let _redis = redis::Server::at(port, &["--requirepass", "hunter2"]);
     while get(&stage, &me, &token).0 != 200 {}
+    while get(&stage, &health, "").0 != 200 {}
     let log = server.log();
     assert!(log.contains("the store of rate limits can be asked") && log.contains(&format!("redis://127.0.0.1:{port}/1")), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
