@@ -9,6 +9,8 @@ use crate::Api;
 
 /// Between two health checks.
 const HEALTH_EVERY: Duration = Duration::from_secs(10);
+/// Between two looks whether requests can be counted: without that all are refused.
+const LIMITER_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks for tokens that other processes revoked.
 const REVOKED_EVERY: Duration = Duration::from_secs(1);
 /// Between two steps of replays.
@@ -24,6 +26,13 @@ pub async fn background(api: Api, worker: Option<Worker>, shutdown: watch::Recei
         move || {
             let api = api.clone();
             async move { api.health().check().await }
+        }
+    }));
+    tasks.spawn(every(LIMITER_EVERY, shutdown.clone(), {
+        let api = api.clone();
+        move || {
+            let api = api.clone();
+            async move { api.health().check_limiter().await }
         }
     }));
     tasks.spawn(every(REVOKED_EVERY, shutdown.clone(), {

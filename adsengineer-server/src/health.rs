@@ -105,6 +105,14 @@ impl Health {
         *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 
+    /// Checks anew whether requests can be counted; called in the background, more often than the rest, which costs more.
+    pub async fn check_limiter(&self) {
+        if let Some(limiter) = &self.limiter {
+            let check = self.rate_limit(limiter.as_ref()).await;
+            self.checks.lock().unwrap_or_else(PoisonError::into_inner).insert("rate_limit", check);
+        }
+    }
+
     /// Whether a durable write is possible, as of a moment ago at most: many watchers cost one write.
     pub async fn database(&self) -> Check {
         let mut latest = self.latest.lock().await;

@@ -55,9 +55,28 @@ fn without_its_redis_a_server_starts_says_so_and_refuses_everything_until_it_is_
     assert_eq!(get(&stage, &health, "").0, 503);
     let _redis = redis::Server::at(port, &["--requirepass", "hunter2"]);
     while get(&stage, &me, &token).0 != 200 {}
+    while get(&stage, &health, "").0 != 200 {}
     let log = server.log();
     assert!(log.contains("the store of rate limits can be asked") && log.contains(&format!("redis://127.0.0.1:{port}/1")), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
+    stage.close();
+}
+
+#[test]
+fn over_tls_a_redis_is_asked_whose_certificate_the_system_trusts() {
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors");
+    let (certificate, key) = (format!("{vectors}/self_signed_certificate.pem"), format!("{vectors}/self_signed_key.pem"));
+    let (stage, port) = (Stage::new(SandboxOptions::default()), free_port().to_string());
+    let tls = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &certificate];
+    let _redis = redis::Server::start(&[&tls[..], &["--tls-auth-clients", "no"]].concat());
+    let url = format!("rediss://127.0.0.1:{port}");
+    let usual = [("ADSENGINEER_LISTEN", "127.0.0.1:0"), ("ADSENGINEER_RATE_LIMIT_URL", url.as_str())];
+    let trusting = [&usual[..], &[("SSL_CERT_FILE", certificate.as_str())]].concat();
+    let token = token(&stage, "default", "viewer", "1h");
+    for (variables, answered) in [(&usual[..], 503), (&trusting[..], 200)] {
+        let server = Server::with(&stage, "api", variables);
+        while get(&stage, &format!("{}/api/v1/me", server.url), &token).0 != answered {}
+    }
     stage.close();
 }
 

@@ -55,9 +55,25 @@ async fn hanging_it_is_given_up_in_time_and_asked_again_when_it_goes_on() {
     server.hang();
     let error = until_gone(&limiter, names.charge("a", 100, 1)).await;
     assert!(error.to_string().contains("does not answer"), "{error}");
-    refused(&limiter, &names).await;
+    while !refused(&limiter, &names).await.to_string().contains("when connecting") {}
     server.go_on();
     until_back(&limiter, names.charge("a", 100, 1)).await;
+}
+
+#[tokio::test]
+async fn a_connection_is_looked_at_although_nobody_asks() {
+    let server = Server::start(&[]);
+    let (limiter, names) = (limiter(&server.url(), USUAL), Names::new());
+    until_back(&limiter, names.charge("a", 100, 1)).await;
+    let looks = || {
+        let stats = server.say(&["INFO", "commandstats"]);
+        let after = stats.split_once("cmdstat_evalsha:calls=").unwrap().1;
+        after.split(',').next().unwrap().parse::<u32>().unwrap()
+    };
+    let before = looks();
+    while looks() == before {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -85,6 +101,8 @@ async fn where_nothing_listens_every_check_fails_until_something_does() {
     for _ in 0..10 {
         assert!(matches!(refused(&limiter, &names).await, LimiterError::Unreachable(_)));
     }
+    let _server = Server::at(port, &[]);
+    until_back(&limiter, names.charge("a", 100, 1)).await;
 }
 
 /// A server that answers every command with `answer`, and keeps the connection open.
@@ -163,7 +181,7 @@ async fn without_memory_even_looks_fail_until_there_is_some() {
 #[tokio::test]
 async fn other_data_under_a_key_refuse_that_key_and_no_other() {
     let server = Server::start(&[]);
-    let (limiter, names) = (limiter(&server.url(), USUAL), Names::new());
+    let (limiter, names) = (limiter(&server.url(), RedisSettings { deadline: PATIENT.deadline, ..USUAL }), Names::new());
     until_back(&limiter, names.charge("look", 100, 0)).await;
     let key = format!("{{adsengineer}}:rate:{:032x}", names.key("a").0);
     for foreign in
@@ -214,6 +232,6 @@ async fn tls_is_spoken_and_a_certificate_that_nobody_vouches_for_is_refused() {
     let options = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &certificate];
     let _server = Server::start(&[&options[..], &["--tls-auth-clients", "no"]].concat());
     let limiter = limiter(&format!("rediss://localhost:{port}"), RedisSettings { deadline: PATIENT.deadline, ..USUAL });
-    let error = refused(&limiter, &Names::new()).await.to_string();
-    assert!(error.contains("certificate") || error.contains("UnknownIssuer"), "{error}");
+    // Before that it may be too slow for a machine that is busy.
+    while !refused(&limiter, &Names::new()).await.to_string().contains("certificate") {}
 }

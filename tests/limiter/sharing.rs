@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     fixture::{NOW_US, Names, PATIENT, limiter, one, url},
-    redis::Server,
+    redis::{Server, free_port},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,10 +88,12 @@ async fn a_user_with_few_rights_is_enough() {
 
 #[tokio::test]
 async fn in_a_cluster_the_node_that_has_the_budgets_is_found() {
-    let nodes = [Server::start(&["--cluster-enabled", "yes"]), Server::start(&["--cluster-enabled", "yes"])];
+    // Otherwise ten thousand above the port, which may be none.
+    let between = [free_port().to_string(), free_port().to_string()];
+    let nodes = [0, 1].map(|n| Server::start(&["--cluster-enabled", "yes", "--cluster-port", &between[n]]));
     assert_eq!(nodes[0].say(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]), "OK");
     assert_eq!(nodes[1].say(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]), "OK");
-    assert_eq!(nodes[0].say(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port().to_string()]), "OK");
+    assert_eq!(nodes[0].say(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port().to_string(), &between[1]]), "OK");
     while !nodes.iter().all(|node| node.say(&["CLUSTER", "INFO"]).starts_with("cluster_state:ok")) {
         tokio::task::yield_now().await;
     }

@@ -102,7 +102,7 @@ async fn while_redis_is_gone_or_hangs_every_request_is_refused_without_effect_an
             }
         }
         assert_eq!(stage.effects().await, before);
-        stage.api.health().check().await;
+        stage.api.health().check_limiter().await;
         let health = stage.ask("GET", "/health", None, None).await.ok(503);
         assert_eq!(health["checks"]["rate_limit"]["status"], "unhealthy");
         stage.ask("GET", "/livez", None, None).await.ok(200);

@@ -50,11 +50,20 @@ struct Keeper {
 impl Server {
     /// Starts one with these options of `redis-server`, on a free port.
     pub fn start(options: &[&str]) -> Self {
-        Self::at(free_port(), options)
+        // Somebody else may take a free port first.
+        let started = (0..5).map(|_| Self::try_at(free_port(), options)).try_fold(String::new(), |_, tried| match tried {
+            Ok(server) => Err(server),
+            Err(said) => Ok(said),
+        });
+        started.map_or_else(|server| server, |said| panic!("Redis did not start:\n{said}"))
     }
 
     /// The same on a port that is known already.
     pub fn at(port: u16, options: &[&str]) -> Self {
+        Self::try_at(port, options).unwrap_or_else(|said| panic!("Redis did not start:\n{said}"))
+    }
+
+    fn try_at(port: u16, options: &[&str]) -> Result<Self, String> {
         let folder = tempfile::Builder::new().prefix("adsredis").tempdir().unwrap().keep();
         let mut child = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
@@ -68,8 +77,8 @@ impl Server {
             .unwrap();
         let (orders, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut keeper = Keeper { orders, answers, _child: child };
-        keeper.wait_until_done();
-        Self { port, keeper: Mutex::new(keeper) }
+        keeper.wait_until_done()?;
+        Ok(Self { port, keeper: Mutex::new(keeper) })
     }
 
     pub fn port(&self) -> u16 {
@@ -103,7 +112,7 @@ impl Server {
     fn order(&self, order: &str) {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(keeper.orders, "{order}").unwrap();
-        keeper.wait_until_done();
+        keeper.wait_until_done().unwrap_or_else(|said| panic!("Redis does not obey:\n{said}"));
     }
 
     /// What it says to a command.
@@ -114,14 +123,14 @@ impl Server {
 }
 
 impl Keeper {
-    fn wait_until_done(&mut self) {
+    fn wait_until_done(&mut self) -> Result<(), String> {
         let mut said = String::new();
         while self.answers.read_line(&mut said).unwrap() > 0 {
             if said.ends_with("done\n") {
-                return;
+                return Ok(());
             }
         }
-        panic!("Redis did not start:\n{said}");
+        Err(said)
     }
 }
 

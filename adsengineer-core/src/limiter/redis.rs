@@ -44,7 +44,7 @@ pub struct RedisSettings {
 }
 
 impl Default for RedisSettings {
-    /// 200 ms, so that who waits 250 ms for a verdict hears why there is none; 4096 checks, about 4 MiB while Redis hangs.
+    /// 200 ms, so that who waits 250 ms for a verdict hears why there is none; 4096 checks, a few MiB while Redis hangs.
     fn default() -> Self {
         Self { deadline: Duration::from_millis(200), in_flight: 4096, time: TimeOf::Redis }
     }
