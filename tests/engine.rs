@@ -12,6 +12,7 @@ use adsengineer_core::{
     identity::{Identifier, Identifiers},
     money::Money,
     org::{Caller, OrgId, Role},
+    scoring::Scoring,
     store::{Captured, ConversionQuery, DeadLetterQuery, RepairAction, StoredDestination, sqlite::Migrate},
     vault::{Vault, generate_key, parse_key},
     worker::WorkerSettings,
@@ -34,6 +35,7 @@ async fn host(credentials: Option<&str>) -> Host {
         google: GoogleSettings::default(),
         credentials: CredentialSources::default(),
         worker: WorkerSettings::default(),
+        scoring: Scoring::default(),
     })
     .await
     .unwrap();

@@ -10,6 +10,7 @@ use adsengineer_core::{
     destination::{DestinationKind, DestinationSpec, google::GoogleSettings},
     engine::{Batch, CredentialSources, Engine, EngineConfig, Incoming},
     org::{Caller, OrgId, Role},
+    scoring::Scoring,
     store::sqlite::Migrate,
     vault::{Vault, generate_key, parse_key},
     worker::{Goal, WorkerSettings},
@@ -31,6 +32,7 @@ async fn main() -> Result<(), Failure> {
         google: GoogleSettings { data_manager_url: sandbox.url(), token_url: sandbox.token_url(), ..GoogleSettings::default() },
         credentials: CredentialSources::default(),
         worker: WorkerSettings { write_quota: Vec::new(), read_quota: Vec::new(), ..WorkerSettings::default() },
+        scoring: Scoring::default(),
     })
     .await?;
     let caller = Caller::trusted(OrgId::default(), Role::Owner);

@@ -17,6 +17,7 @@ use adsengineer_core::{
     destination::{DestinationKind, DestinationSpec, google::GoogleSettings},
     engine::{Batch, CredentialSources, Engine, EngineConfig, Incoming},
     org::{Caller, OrgId, Role},
+    scoring::Scoring,
     store::{Database, Migrate},
     vault::{Vault, parse_key},
     worker::{Goal, WorkerSettings},
@@ -79,6 +80,7 @@ async fn engine(database: Database, google: GoogleSettings) -> Engine {
         google,
         credentials: CredentialSources::default(),
         worker: WorkerSettings { write_quota: Vec::new(), read_quota: Vec::new(), ..WorkerSettings::default() },
+        scoring: Scoring::default(),
     };
     Engine::open(config).await.unwrap()
 }

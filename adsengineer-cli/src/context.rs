@@ -151,6 +151,7 @@ impl Context {
             google,
             credentials: CredentialSources::default(),
             worker,
+            scoring: self.settings.scoring().clone(),
         };
         Ok(Engine::open(config).await?)
     }

@@ -53,7 +53,7 @@ use crate::{
     lead::{FieldError, LeadStatus},
     org::{Caller, Role},
     rate_limit,
-    scoring::ScoringRules,
+    scoring::Scoring,
     store::{
         ConversionQuery, ConversionView, Database, DeadLetter, DeadLetterQuery, DestinationStatus, Done, LeadCounts, Migrate, Once, Page,
         Reconciliation, Repair, RepairAction, Repaired, Request, Store, StoreError, StoredDestination, Write,
@@ -149,6 +149,8 @@ pub struct EngineConfig {
     pub credentials: CredentialSources,
     /// How deliveries are worked off.
     pub worker: WorkerSettings,
+    /// What leads are worth.
+    pub scoring: Scoring,
 }
 
 impl EngineConfig {
@@ -163,6 +165,7 @@ impl EngineConfig {
             google: GoogleSettings::default(),
             credentials: CredentialSources::default(),
             worker: WorkerSettings::default(),
+            scoring: Scoring::default(),
         }
     }
 }
@@ -176,7 +179,7 @@ pub struct Engine {
     connector: Arc<GoogleConnector>,
     worker: WorkerSettings,
     database: Database,
-    scoring: Arc<ScoringRules>,
+    scoring: Arc<Scoring>,
     setups: Arc<Setups>,
     revoked: Arc<Revoked>,
 }
@@ -195,7 +198,7 @@ impl Engine {
             connector: Arc::new(connector),
             worker: config.worker,
             database: config.database,
-            scoring: Arc::default(),
+            scoring: Arc::new(config.scoring),
             setups: Arc::default(),
             revoked: Arc::default(),
         })

@@ -11,14 +11,14 @@
 //! assert_eq!((score.score, score.value_cents, score.qualified), (75, 15_000, true));
 //! ```
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde::{Deserialize, Serialize};
 
 pub use budget::read as read_budget;
 pub use vertical::{Vertical, has_phrase};
 
-use crate::lead::Lead;
+use crate::{lead::Lead, org::OrgId};
 
 mod budget;
 mod vertical;
@@ -73,6 +73,22 @@ impl Default for ScoringRules {
             qualified_at: 70,
             verticals: vertical::defaults(),
         }
+    }
+}
+
+/// Everybody's rules.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scoring {
+    /// Of organizations that have none of their own.
+    pub usual: ScoringRules,
+    /// An organization's own.
+    pub own: HashMap<OrgId, ScoringRules>,
+}
+
+impl Scoring {
+    /// The organization's rules.
+    pub fn of(&self, org: &OrgId) -> &ScoringRules {
+        self.own.get(org).unwrap_or(&self.usual)
     }
 }
 
@@ -185,6 +201,14 @@ mod tests {
         assert_eq!(scored(&lead(false, &[], Some("10.000 €"), false)), (50, 10_000, false));
         assert_eq!(scored(&lead(false, &[], None, true)), (60, 12_000, false));
         assert_eq!(scored(&lead(true, &["hot", "Qualified", "hot"], Some("15k"), true)), (100, 22_000, true));
+    }
+
+    #[test]
+    fn an_organization_may_have_rules_of_its_own() {
+        let own = ScoringRules { base_cents: 500, ..ScoringRules::default() };
+        let scoring = Scoring { own: [("acme".parse().unwrap(), own)].into(), ..Scoring::default() };
+        let value = |org: &str| scoring.of(&org.parse().unwrap()).score(&lead(true, &[], None, false)).value_cents;
+        assert_eq!((value("acme"), value("other")), (600, 12_000));
     }
 
     #[test]

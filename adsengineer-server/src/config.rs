@@ -16,7 +16,7 @@ mod keys;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use adsengineer_core::secret::Secret;
+use adsengineer_core::{scoring::Scoring, secret::Secret};
 pub use duration::parse_duration;
 pub use face::FaceError;
 pub use file::ImportTable;
@@ -109,6 +109,7 @@ struct Value {
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     import: ImportTable,
+    scoring: Scoring,
     file: Option<PathBuf>,
 }
 
@@ -126,14 +127,15 @@ pub struct Shown {
 impl Settings {
     /// Merges all sources; the second part are warnings about variables that mean nothing.
     pub fn load(sources: &Sources) -> Result<(Self, Vec<String>), ConfigError> {
-        let mut settings = Self { values: BTreeMap::new(), import: ImportTable::default(), file: sources.file.clone() };
+        let mut settings =
+            Self { values: BTreeMap::new(), import: ImportTable::default(), scoring: Scoring::default(), file: sources.file.clone() };
         for key in KEYS {
             if let Some(default) = key.default {
                 settings.set(key, default.to_owned(), "default".to_owned())?;
             }
         }
         if let Some(path) = &sources.file {
-            settings.import = file::read(path, |key, text, origin| settings.set(key, text, origin))?;
+            (settings.import, settings.scoring) = file::read(path, |key, text, origin| settings.set(key, text, origin))?;
         }
         let warnings = settings.read_environment(&sources.environment)?;
         for (name, text) in &sources.flags {
@@ -201,6 +203,11 @@ impl Settings {
     /// The `[import]` table of the file.
     pub fn import(&self) -> &ImportTable {
         &self.import
+    }
+
+    /// The `[scoring]` tables of the file.
+    pub fn scoring(&self) -> &Scoring {
+        &self.scoring
     }
 
     /// The file that was read.

@@ -14,6 +14,7 @@ use adsengineer_core::{
     engine::{CredentialSources, Engine, EngineConfig, new_token_id},
     limiter::{LimiterStore, MemoryLimiter},
     org::Role,
+    scoring::Scoring,
     secret::Secret,
     store::Migrate,
     token::{Grant, KeyRing, mint},
@@ -107,6 +108,7 @@ async fn engine(base: &Base, clock: Arc<TestClock>, sandbox: Option<&Sandbox>) -
         google,
         credentials: CredentialSources::default(),
         worker: WorkerSettings::default(),
+        scoring: Scoring::default(),
     })
     .await
     .unwrap()

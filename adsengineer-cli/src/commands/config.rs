@@ -62,7 +62,7 @@ fn template() -> String {
     }
     let secrets: Vec<_> = KEYS.iter().filter(|key| key.secret).map(adsengineer_server::config::Key::variable).collect();
     text += &format!("# Secrets are best kept out of files: set {} (or each with _FILE behind it).\n\n", secrets.join(", "));
-    text += "# [import]\n# map = { \"Close Date\" = \"Conversion Time\" }\n# set = { \"Conversion Currency\" = \"EUR\" }\n# time_zone = \"Europe/Berlin\"\n";
+    text += "# [import]\n# map = { \"Close Date\" = \"Conversion Time\" }\n# set = { \"Conversion Currency\" = \"EUR\" }\n# time_zone = \"Europe/Berlin\"\n\n# What a lead is worth: `\"*\"` for all, or an organization's name.\n# [scoring.acme]\n# base = { points = 50, percent = 100 }\n# base_cents = 10000\n# phone = { points = 10, percent = 20 }\n# tag = { points = 20, percent = 50 }\n# hot_tags = [\"qualified\", \"hot\"]\n# budget = { points = 15, percent = 30 }\n# budget_over = 10000\n# company = { points = 10, percent = 20 }\n# qualified_at = 70\n";
     text
 }
 

@@ -144,7 +144,7 @@ impl Engine {
             if let Some(place) = own_id.as_ref().and_then(|own| by_own_id.get(own)) {
                 let content = &mut pending[*place].content;
                 content.lead = std::mem::take(&mut content.lead).merge(lead.clone());
-                content.score = self.scoring.score(&content.lead);
+                content.score = self.scoring.of(org).score(&content.lead);
                 places.push(*place);
                 continue;
             }
@@ -154,7 +154,7 @@ impl Engine {
             };
             let next = match stored {
                 Some(stored) => self.updated(org, &stored, |old| Ok(old.merge(lead.clone())))?,
-                None => self.fresh(lead.clone()),
+                None => self.fresh(org, lead.clone()),
             };
             if let Some(own) = own_id {
                 by_own_id.insert(own, pending.len());
@@ -165,8 +165,8 @@ impl Engine {
         Ok((pending, places))
     }
 
-    fn fresh(&self, lead: Lead) -> Pending {
-        let score = self.scoring.score(&lead);
+    fn fresh(&self, org: &OrgId, lead: Lead) -> Pending {
+        let score = self.scoring.of(org).score(&lead);
         let uid = format!("{:032x}", rand::random::<u128>()).into();
         Pending { known: None, before: None, content: Content { lead, score, uid } }
     }
@@ -180,7 +180,7 @@ impl Engine {
         let Content { lead, uid, .. } = self.opened(org, stored)?;
         let before = Some(lead.status);
         let lead = change(lead)?;
-        let score = self.scoring.score(&lead);
+        let score = self.scoring.of(org).score(&lead);
         Ok(Pending { known: Some((stored.id, stored.changed)), before, content: Content { lead, score, uid } })
     }
 

@@ -74,7 +74,7 @@ fn values_that_cannot_be_used_say_what_they_must_be() {
         ("ADSENGINEER_MIGRATE", "maybe", "one of auto, check"),
         ("ADSENGINEER_ORG", "Acme Corp", "organization name"),
         ("ADSENGINEER_DATABASE_URL", "mysql://x", "sqlite://path"),
-        ("ADSENGINEER_DATABASE_URL", "postgres://u:p@h/d", "SQLite only"),
+        ("ADSENGINEER_DATABASE_URL", "host=h user=u", "postgres://user@host"),
         ("ADSENGINEER_GOOGLE_TOKEN_URL", "http://example.com/token", "only to loopback"),
         ("ADSENGINEER_GOOGLE_TOKEN_URL", "http://127.0.0.1.example.com/token", "only to loopback"),
         ("ADSENGINEER_NOW", "yesterday", "RFC 3339"),
@@ -129,4 +129,25 @@ fn the_import_table_is_read_and_its_mistakes_are_named() {
         assert!(message.contains(expected), "{message}");
     }
     assert!(error(&Sources { file: Some("/nowhere.toml".into()), ..Sources::default() }).contains("/nowhere.toml"));
+}
+
+#[test]
+fn scores_are_an_organizations_own_or_everybodys_and_their_mistakes_are_named() {
+    let config = file("[scoring.\"*\"]\nbase_cents = 5000\n[scoring.acme]\nphone = { points = 1, percent = 2 }\nqualified_at = 90\n");
+    let (settings, _) = Settings::load(&Sources { file: Some(config.path().to_owned()), ..Sources::default() }).unwrap();
+    let of = |org: &str| settings.scoring().of(&org.parse().unwrap()).clone();
+    assert_eq!((of("other").base_cents, of("other").qualified_at), (5000, 70));
+    assert_eq!((of("acme").base_cents, of("acme").phone.points, of("acme").qualified_at), (10_000, 1, 90));
+    for (text, expected) in [
+        ("scoring = 1\n", "tables such as [scoring.acme]"),
+        ("[scoring.acme]\nbase = 5\n", "[scoring.acme]"),
+        ("[scoring.acme]\nbonus = 5\n", "unknown field `bonus`"),
+        ("[scoring.acme]\nbase_cents = -1\n", "0 or more"),
+        ("[scoring.acme]\nqualified_at = 101\n", "100 or less"),
+        ("[scoring.\"a b\"]\n", "[scoring.a b]"),
+    ] {
+        let config = file(text);
+        let message = error(&Sources { file: Some(config.path().to_owned()), ..Sources::default() });
+        assert!(message.contains(expected), "{message}");
+    }
 }
