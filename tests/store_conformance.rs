@@ -3,6 +3,8 @@
 #![expect(unreachable_pub, reason = "modules of one test, not of a library")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "store/abreast.rs"]
+mod abreast;
 #[path = "store/accepting.rs"]
 mod accepting;
 #[path = "store/differential.rs"]
@@ -33,6 +35,10 @@ macro_rules! conformance {
         mod sqlite {
             $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::sqlite().await).await })*)*
         }
+        /// On a runtime of several threads callers write by themselves where nobody is beside them.
+        mod sqlite_on_threads {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $case() { crate::$module::$case(crate::fixture::sqlite().await).await })*)*
+        }
         #[cfg(feature = "postgres")]
         mod postgres {
             $($(#[tokio::test] async fn $case() { crate::$module::$case(crate::fixture::postgres().await).await })*)*
@@ -45,6 +51,10 @@ macro_rules! conformance {
 }
 
 conformance! {
+    abreast::{
+        callers_beside_each_other_have_each_their_own_answer,
+        callers_that_go_away_leave_nothing_half_done,
+    }
     accepting::{
         the_same_conversion_is_captured_once,
         other_content_is_reported_and_changes_nothing,

@@ -3,6 +3,9 @@
 //! `cargo bench -p adsengineer-cli --bench http [-- SECONDS]`; needs `wrk`. The server is the real binary, durable (every answer
 //! follows its fsync), with tokens, limits (raised, but on), consent, scoring, sealing and audit.
 
+#[path = "http/paced.rs"]
+mod paced;
+
 use std::{
     error::Error,
     io::{BufRead, BufReader, Write},
@@ -120,10 +123,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let hello = value(&wrk(&hello_url, 64, &seconds, None)?, "Requests/sec").parse::<f64>()?;
     writeln!(out, "hello, 64 connections: {hello:.0} requests/s; the server was ready after {:?}", server.started)?;
-    for (connections, batch) in [(64, 1), (64, 100), (1, 1)] {
-        let name = format!("b{connections}x{batch}");
+    say_times(&mut out, "hello, 1 connection", &wrk(&hello_url, 1, "2s", None)?)?;
+    say_times(&mut out, "health, 1 connection", &wrk(&format!("{}/health", server.url), 1, "2s", None)?)?;
+    let mut most = 0.0;
+    for (connections, batch) in [(1, 1), (64, 1), (64, 100), (1, 1)] {
+        let name = format!("b{connections}x{batch}-{most:.0}");
         let report = wrk(&server.url, connections, &seconds, Some((&script, &[&token, &batch.to_string(), &name])))?;
         let rate = value(&report, "Requests/sec").parse::<f64>()?;
+        if (connections, batch) == (64, 1) {
+            most = rate;
+        }
         writeln!(
             out,
             "leads, {connections} connections, {batch} to a request: {rate:.0} requests/s ({:.1} % of hello), {:.0} leads/s, p50 {}, p99 {}, {} MiB",
@@ -134,7 +143,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             server.memory_mib().unwrap_or(0)
         )?;
     }
-    let health = wrk(&format!("{}/health", server.url), 1, "2s", None)?;
-    writeln!(out, "health, 1 connection: p50 {}, p99 {}", value(&health, "50%"), value(&health, "99%"))?;
+    let lasts = Duration::from_secs(seconds.parse()?);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let plan = paced::Plan { address, token, connections: 64, rate: most / 2.0, lasts };
+    let times = runtime.block_on(paced::post_leads(plan)).map_err(|error| error.to_string())?;
+    let [p50, p99] = [0.5, 0.99].map(|part| times.within(part));
+    writeln!(
+        out,
+        "leads at half of that rate, 64 connections, one to a request: {} requests, p50 {p50:.1?}, p99 {p99:.1?}",
+        times.count()
+    )?;
     Ok(())
+}
+
+fn say_times(out: &mut impl Write, what: &str, report: &str) -> std::io::Result<()> {
+    writeln!(out, "{what}: p50 {}, p99 {}", value(report, "50%"), value(report, "99%"))
 }

@@ -1,11 +1,12 @@
 //! The embedded store: one SQLite file, any number of processes.
 //!
-//! Writes go through one thread that puts everything waiting into one transaction and answers after the commit is on
-//! disk (`synchronous=FULL`); reads use a few connections of their own.
+//! Everything that waits to be written goes into one transaction and is answered after the commit is on disk
+//! (`synchronous=FULL`); reads use a few connections of their own.
 
 mod accept;
 mod checkpoint;
 mod columns;
+mod desk;
 mod destinations;
 mod error;
 mod inserting;
@@ -26,7 +27,6 @@ mod writer;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -36,9 +36,10 @@ use tokio::sync::{Semaphore, oneshot};
 
 use self::{
     checkpoint::{Checkpointer, Thresholds},
+    desk::{Desk, Pace, QUICK, ended},
     keys::{Keys, Limits},
     tx::Tx,
-    writer::{Batch, Inbox, Single, Writer, ended},
+    writer::{Batch, Single, Writer, is_small},
 };
 pub use super::migrate::{Migrate, MigrationStatus};
 use super::{
@@ -99,8 +100,7 @@ const READER_CACHE_KIB: i64 = 2 * 1024;
 
 /// A store in one SQLite file.
 pub struct SqliteStore {
-    inbox: Option<Inbox>,
-    thread: Option<JoinHandle<()>>,
+    desk: Desk,
     readers: Arc<Readers>,
 }
 
@@ -129,14 +129,14 @@ impl SqliteStore {
         }
         let no_thread = |error: std::io::Error| StoreError::Unavailable(format!("cannot start a thread: {error}"));
         let background = connect(path, Duration::ZERO, READER_CACHE_KIB)?;
-        let checkpointer = Checkpointer::start(path, background, Thresholds::USUAL).map_err(no_thread)?;
-        let (inbox, jobs, rows) = Inbox::new(options.waiting, options.waiting_rows);
+        let checkpointer = Checkpointer::start(&mut conn, background, Thresholds::USUAL)?;
         let keys = Keys::new(Limits::with_log(options.recent_keys));
-        let writer = Writer { conn, keys, jobs, rows, chain: options.writer, audit_key: options.audit_key, checkpointer };
-        let thread = std::thread::Builder::new().name("sqlite-writer".into()).spawn(move || writer.work()).map_err(no_thread)?;
+        let (chain, audit_key, patience) = (options.writer, options.audit_key, options.busy_timeout);
+        let writer = Writer { conn, patience, keys, chain, audit_key, checkpointer, pace: Pace::new(QUICK) };
+        let desk = Desk::open(writer, options.waiting, options.waiting_rows).map_err(no_thread)?;
         let free = Arc::new(Semaphore::new(READERS));
         let readers = Readers { path: path.to_owned(), busy_timeout: options.busy_timeout, idle: Mutex::default(), free };
-        Ok(Self { inbox: Some(inbox), thread: Some(thread), readers: Arc::new(readers) })
+        Ok(Self { desk, readers: Arc::new(readers) })
     }
 
     async fn read<T: Send + 'static>(
@@ -159,18 +159,8 @@ impl SqliteStore {
         run: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let inbox = self.inbox.as_ref().ok_or_else(ended)?;
-        inbox.hand_in(Box::new(Single { run: Box::new(run), reply }), rows);
+        self.desk.hand_in(Box::new(Single { run: Box::new(run), reply }), rows);
         answer.await.unwrap_or_else(|_| Err(ended()))
-    }
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        self.inbox = None;
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
     }
 }
 
@@ -205,8 +195,12 @@ impl Store for SqliteStore {
     async fn write(&self, commands: Vec<Write>) -> Vec<Result<Done, StoreError>> {
         let (reply, answer) = oneshot::channel();
         let (count, rows) = (commands.len(), commands.iter().map(rows_of).sum());
-        if let Some(inbox) = &self.inbox {
-            inbox.hand_in(Box::new(Batch { commands, reply }), rows);
+        let is_small = matches!(&commands[..], [command] if is_small(command));
+        let job = Box::new(Batch { commands, reply });
+        if is_small {
+            self.desk.hand_in_small(job, rows);
+        } else {
+            self.desk.hand_in(job, rows);
         }
         answer.await.unwrap_or_else(|_| vec![Err(ended()); count])
     }

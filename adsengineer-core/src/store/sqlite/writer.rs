@@ -1,22 +1,20 @@
 //! The one writer of a process: everything that waits goes into one transaction, and is answered after the commit.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-    mpsc::{Receiver, SyncSender},
-};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
-use super::{accept, checkpoint::Checkpointer, destinations, error::damaged, keys::Keys, leads, queue, requests, settle, tx::Tx};
+use super::{
+    accept, checkpoint::Checkpointer, desk::Pace, destinations, error::damaged, keys::Keys, leads, queue, requests, settle, tx::Tx,
+};
 use crate::{
     audit::{self, AuditKey, Head},
     store::{Done, Request, StoreError, Write, audited},
 };
 
-/// Rows in one transaction, beyond which nothing more is added to it: what comes after must not wait too long.
-const ROWS_PER_COMMIT: usize = 16_384;
+/// Rows of a command that is small.
+const SMALL_ROWS: usize = 8;
 
 /// A command's work inside the transaction.
 pub(super) type Run<T> = Box<dyn FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send>;
@@ -76,6 +74,16 @@ impl Job for Batch {
     }
 }
 
+/// Whether a command's work is known beforehand to be little; many change whatever number of rows there is.
+pub(super) fn is_small(command: &Write) -> bool {
+    match command {
+        Write::Request(request) => is_small(&request.command),
+        Write::Accept(intake) => intake.conversions.len() <= SMALL_ROWS,
+        Write::Leads(batch) => batch.leads.len() + batch.intake.as_ref().map_or(0, |i| i.conversions.len()) <= SMALL_ROWS,
+        _ => false,
+    }
+}
+
 /// Does a command and notes it for the audit log.
 fn execute(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
     let done = match command {
@@ -132,96 +140,79 @@ fn run(tx: &mut Tx<'_>, command: &Write) -> Result<Done, StoreError> {
     })
 }
 
-/// A job and how many rows it brings.
-pub(super) struct Waiting {
-    pub(super) job: Box<dyn Job>,
-    pub(super) rows: usize,
-}
-
-/// Where jobs are handed in. Full: refused at once.
-pub(super) struct Inbox {
-    sender: SyncSender<Waiting>,
-    rows: Arc<AtomicUsize>,
-    most_rows: usize,
-}
-
-impl Inbox {
-    /// A channel for `jobs` jobs with `most_rows` rows together (one larger job passes when nothing waits).
-    pub(super) fn new(jobs: usize, most_rows: usize) -> (Self, Receiver<Waiting>, Arc<AtomicUsize>) {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(jobs);
-        let rows = Arc::new(AtomicUsize::new(0));
-        (Self { sender, rows: rows.clone(), most_rows }, receiver, rows)
-    }
-
-    pub(super) fn hand_in(&self, job: Box<dyn Job>, rows: usize) {
-        let before = self.rows.fetch_add(rows, Ordering::AcqRel);
-        if before > 0 && before + rows > self.most_rows {
-            self.rows.fetch_sub(rows, Ordering::AcqRel);
-            return job.refuse(StoreError::Busy);
-        }
-        if let Err(error) = self.sender.try_send(Waiting { job, rows }) {
-            let (why, waiting) = match error {
-                std::sync::mpsc::TrySendError::Full(waiting) => (StoreError::Busy, waiting),
-                std::sync::mpsc::TrySendError::Disconnected(waiting) => (ended(), waiting),
-            };
-            self.rows.fetch_sub(rows, Ordering::AcqRel);
-            waiting.job.refuse(why);
-        }
-    }
-}
-
-pub(super) fn ended() -> StoreError {
-    StoreError::Unavailable("its writer has ended".to_owned())
-}
-
-/// The writer's thread.
+/// What writes: one at a time has it.
 pub(super) struct Writer {
     pub(super) conn: Connection,
+    /// How long another process that writes is waited for.
+    pub(super) patience: Duration,
     pub(super) keys: Keys,
-    pub(super) jobs: Receiver<Waiting>,
-    pub(super) rows: Arc<AtomicUsize>,
     pub(super) chain: i64,
     pub(super) audit_key: AuditKey,
     pub(super) checkpointer: Checkpointer,
+    pub(super) pace: Pace,
 }
 
 impl Writer {
-    /// Works until nobody can hand anything in any more.
-    pub(super) fn work(mut self) {
-        while let Ok(first) = self.jobs.recv() {
-            let mut rows = first.rows;
-            let mut group = vec![first.job];
-            while rows < ROWS_PER_COMMIT
-                && let Ok(next) = self.jobs.try_recv()
-            {
-                rows += next.rows;
-                group.push(next.job);
+    /// Does everything in one transaction, and answers after its commit.
+    pub(super) fn commit(&mut self, group: Vec<Box<dyn Job>>) {
+        match Tx::begin(&self.conn, &mut self.keys) {
+            Ok(tx) => {
+                let done = run_all(tx, group, self.chain, &self.audit_key);
+                self.answer(done);
             }
-            self.rows.fetch_sub(rows, Ordering::AcqRel);
-            self.commit(group);
-            self.compact();
-            self.checkpointer.after_commit(&self.conn);
+            Err(error) => {
+                self.roll_back();
+                group.into_iter().for_each(|job| job.refuse(error.clone()));
+            }
         }
-        self.checkpointer.close(&self.conn);
     }
 
-    fn commit(&mut self, group: Vec<Box<dyn Job>>) {
-        let mut tx = match Tx::begin(&self.conn, &mut self.keys) {
-            Ok(tx) => tx,
-            Err(error) => return group.into_iter().for_each(|job| job.refuse(error.clone())),
+    /// Does one job if the file is free; else gives it back: another process may write for as long as it likes.
+    pub(super) fn commit_alone(&mut self, job: Box<dyn Job>) -> Option<Box<dyn Job>> {
+        let begun = self.conn.busy_timeout(Duration::ZERO).map_err(StoreError::from);
+        let begun = begun.and_then(|()| Tx::begin(&self.conn, &mut self.keys));
+        drop(self.conn.busy_timeout(self.patience));
+        let Ok(tx) = begun else {
+            self.roll_back();
+            return Some(job);
         };
-        let answers: Vec<_> = group.into_iter().map(|job| job.run(&mut tx)).collect();
-        let committed = finish(&mut tx, self.chain, &self.audit_key);
-        if committed.is_err() && !self.conn.is_autocommit() {
-            // What cannot be rolled back is rolled back by the next one to open the file.
-            drop(self.conn.execute_batch("ROLLBACK"));
-        }
+        let done = run_all(tx, vec![job], self.chain, &self.audit_key);
+        self.answer(done);
+        None
+    }
+
+    fn answer(&mut self, (answers, committed): (Vec<Answer>, Result<(), StoreError>)) {
         if committed.is_err() {
+            self.roll_back();
             self.keys.forget();
         }
+        self.checkpointer.after_commit();
         for answer in answers {
             answer(committed.clone());
         }
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit() {
+            // What cannot be rolled back is rolled back by the next one to open the file.
+            drop(self.conn.execute_batch("ROLLBACK"));
+        }
+    }
+
+    /// Whether there is work for between two transactions that a caller should not do.
+    pub(super) fn has_to_tidy(&self) -> bool {
+        self.keys.is_long() || self.checkpointer.has_to_catch_up()
+    }
+
+    /// Does what is to be done between two transactions, after the first one's answers.
+    pub(super) fn tidy(&mut self) {
+        self.compact();
+        self.checkpointer.catch_up(&self.conn);
+    }
+
+    /// Nobody needs it any more.
+    pub(super) fn close(self) {
+        self.checkpointer.close(&self.conn);
     }
 
     /// Puts the keys in order where they have become many. What cannot be done now is done after a later commit.
@@ -233,11 +224,14 @@ impl Writer {
         let done = self.keys.compact(&self.conn).and_then(|()| Ok(self.conn.execute_batch("COMMIT")?));
         if done.is_err() {
             self.keys.forget();
-            if !self.conn.is_autocommit() {
-                drop(self.conn.execute_batch("ROLLBACK"));
-            }
+            self.roll_back();
         }
     }
+}
+
+fn run_all(mut tx: Tx<'_>, group: Vec<Box<dyn Job>>, chain: i64, audit_key: &AuditKey) -> (Vec<Answer>, Result<(), StoreError>) {
+    let answers = group.into_iter().map(|job| job.run(&mut tx)).collect();
+    (answers, finish(&mut tx, chain, audit_key))
 }
 
 fn finish(tx: &mut Tx<'_>, chain: i64, audit_key: &AuditKey) -> Result<(), StoreError> {
