@@ -41,6 +41,8 @@ mod said;
 mod serving;
 #[path = "server/settings.rs"]
 mod settings;
+#[path = "server/shared.rs"]
+mod shared;
 #[path = "server/stage.rs"]
 mod stage;
 #[path = "server/tokens.rs"]

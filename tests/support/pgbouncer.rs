@@ -59,6 +59,10 @@ impl Pooler {
         while !said.ends_with("ready\n") {
             assert!(answers.read_line(&mut said).unwrap() > 0, "PgBouncer did not start:\n{said}");
         }
+        // The socket is there a moment before anybody listens on it.
+        while std::os::unix::net::UnixStream::connect(folder.join(".s.PGSQL.6432")).is_err() {
+            std::thread::yield_now();
+        }
         Self { folder, _orders: orders, _child: child }
     }
 }
