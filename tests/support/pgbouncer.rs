@@ -12,11 +12,12 @@ use std::{
 const KEEPER: &str = r#"
 trap '' INT HUP TERM
 dir=$1 program=$2
-as() { "$@"; }
+as() { exec "$@"; }
 if [ "$(id -u)" = 0 ]; then
     chown -R postgres "$dir"
-    as() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
+    as() { exec setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
 fi
+# `exec`, so that the process known is the program's own.
 as "$program" "$dir/pgbouncer.ini" >"$dir/log" 2>&1 </dev/null &
 pid=$!
 until [ -S "$dir/.s.PGSQL.6432" ]; do

@@ -150,7 +150,7 @@ CREATE TABLE tallies (destination INTEGER NOT NULL, state INTEGER NOT NULL, coun
 CREATE TABLE risks (destination INTEGER NOT NULL, currency TEXT NOT NULL, micros BLOB NOT NULL, PRIMARY KEY (destination, currency)) WITHOUT ROWID;
 
 CREATE TABLE audit_links (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, writer INTEGER NOT NULL, position INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+    seq INTEGER PRIMARY KEY, writer INTEGER NOT NULL, position INTEGER NOT NULL, at_ms INTEGER NOT NULL,
     entries TEXT NOT NULL, digest BLOB NOT NULL, previous BLOB NOT NULL, mac BLOB NOT NULL, UNIQUE (writer, position)
 );
 
