@@ -28,6 +28,7 @@ mod standing;
 mod tally;
 mod tx;
 mod views;
+mod waiting;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -37,7 +38,7 @@ use tokio::sync::oneshot;
 
 use self::{
     commit::Chain,
-    connect::{Readers, Server},
+    connect::{Readers, Seeing, Server},
     run::{Outcome, Task},
     writer::{Inbox, Job, Link as WriterLink, Results, Writer, ended},
 };
@@ -120,10 +121,13 @@ fn astray(outcome: &Outcome) -> StoreError {
     StoreError::Damaged(format!("a result went astray: {outcome:?}"))
 }
 
-/// Runs a read on a snapshot of its own.
+/// Runs a read, on a snapshot of its own unless its statements are to see the latest.
 macro_rules! read {
-    ($self:ident, $($path:ident)::+ ( $($arg:expr),* )) => {{
-        let reading = $self.readers.begin().await?;
+    ($self:ident, $($path:ident)::+ ( $($arg:expr),* )) => {
+        read!($self, Seeing::One, $($path)::+ ( $($arg),* ))
+    };
+    ($self:ident, $seeing:expr, $($path:ident)::+ ( $($arg:expr),* )) => {{
+        let reading = $self.readers.begin($seeing).await?;
         let result = $($path)::+(&reading.conn, $($arg),*).await;
         reading.end(result).await
     }};
@@ -181,7 +185,7 @@ impl Reads for PostgresStore {
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
-        read!(self, reads::audit(after, limit))
+        read!(self, Seeing::Latest, reads::audit(after, limit))
     }
 
     async fn lead(&self, org: &OrgId, id: LeadId) -> Result<Option<StoredLead>, StoreError> {
@@ -189,7 +193,7 @@ impl Reads for PostgresStore {
     }
 
     async fn leads(&self, org: &OrgId, query: &LeadQuery) -> Result<Page<StoredLead>, StoreError> {
-        read!(self, leads::list(org, query))
+        read!(self, Seeing::Latest, leads::list(org, query))
     }
 
     async fn lead_consents(&self, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, StoreError> {
