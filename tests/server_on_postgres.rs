@@ -33,6 +33,9 @@ mod limits;
 mod manners;
 #[path = "server/once.rs"]
 mod once;
+#[expect(dead_code, reason = "tests of the store itself need more of it")]
+#[path = "support/redis.rs"]
+mod redis;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/said.rs"]

@@ -3,9 +3,9 @@
 //!
 //! `cargo bench -p adsengineer-cli --bench fleet -- [ROWS] [SECONDS]`
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
-#![expect(clippy::print_stdout, reason = "it is there to print")]
 
 use std::{
+    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ mod postgres;
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
+async fn main() -> std::io::Result<()> {
     let given: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let (rows, seconds) = (given.first().copied().unwrap_or(64_000), given.get(1).copied().unwrap_or(2));
     let server = postgres::Server::start(true);
@@ -44,7 +44,7 @@ async fn main() {
         .set_delay(Duration::from_secs(seconds));
     Mock::given(method("POST")).respond_with(answer).mount(&platform).await;
 
-    let mut rates = Vec::new();
+    let (mut rates, mut out) = (Vec::new(), std::io::stdout());
     for workers in [1, 2] {
         let url = server.url();
         postgres::Session::open(&url).run("DROP SCHEMA IF EXISTS adsengineer CASCADE");
@@ -66,9 +66,9 @@ async fn main() {
         }
         assert_eq!(sent, rows);
         rates.push(f64::from(u32::try_from(rows).unwrap()) / began.elapsed().as_secs_f64());
-        println!("{workers} worker(s): {rows} rows in {:.2?}, {:.0} rows/s", began.elapsed(), rates[rates.len() - 1]);
+        writeln!(out, "{workers} worker(s): {rows} rows in {:.2?}, {:.0} rows/s", began.elapsed(), rates[rates.len() - 1])?;
     }
-    println!("two of one: {:.2}", rates[1] / rates[0]);
+    writeln!(out, "two of one: {:.2}", rates[1] / rates[0])
 }
 
 async fn engine(database: Database, google: GoogleSettings) -> Engine {

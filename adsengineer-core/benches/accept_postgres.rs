@@ -1,8 +1,8 @@
 //! How fast the PostgreSQL store takes conversions and leads in.
 //!
-//! `cargo bench -p adsengineer-core --features postgres --bench accept_postgres -- [ROWS] [URL]`; without a URL on a server of its
-//! own that syncs every commit. Plain inserts by array parameters, in transactions of the same size, and plain single inserts on
-//! as many connections as there are callers, give the ratios.
+//! `cargo bench -p adsengineer-core --features postgres --bench accept_postgres -- [ROWS]`, on a server of its own that syncs every
+//! commit. Plain inserts by array parameters, in transactions of the same size, and `pgbench` with as many clients as there are
+//! callers give the ratios, in the same run.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a program to be read")]
 #![allow(clippy::cast_precision_loss, unreachable_pub, dead_code, reason = "rates for people; a server shared with the tests")]
@@ -22,8 +22,8 @@ use adsengineer_core::{
     org::OrgId,
     secret::Secret,
     store::{
-        CredentialsChange, Done, Intake, LeadBatch, LeadWrite, Lease, Migrate, NewConversion, NewDelivery, Once, PersonKey, PutDestination,
-        Queue, Request, Store, WorkerId, Write,
+        CredentialsChange, Done, Intake, LeadBatch, LeadWrite, Migrate, NewConversion, NewDelivery, Once, PersonKey, PutDestination,
+        Request, Store, Write,
         postgres::{Options, PostgresStore},
     },
 };
@@ -88,43 +88,42 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-/// Rows per second of one statement per transaction into a table with two keys.
+/// Rows per second of one statement per transaction into a table with a key, each row of about 400 bytes.
 async fn plain_arrays(url: &str, rows: u64) -> f64 {
     let client = connect(url).await;
-    client.batch_execute("CREATE TABLE plain (id BIGINT PRIMARY KEY, k BYTEA NOT NULL UNIQUE, a TEXT, b TEXT)").await.unwrap();
-    let insert = client.prepare("INSERT INTO plain SELECT * FROM UNNEST($1::bigint[], $2::bytea[], $3::text[], $4::text[])").await.unwrap();
+    client.batch_execute("CREATE TABLE plain (id BIGINT PRIMARY KEY, a TEXT, b TEXT, c BYTEA)").await.unwrap();
+    let insert = client.prepare("INSERT INTO plain SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::text[], $4::bytea[])").await.unwrap();
     let started = Instant::now();
     for from in (0..rows).step_by(usize::try_from(BATCH).unwrap()) {
         let ids: Vec<i64> = (from..from + BATCH).map(u64::cast_signed).collect();
-        let keys: Vec<Vec<u8>> = ids.iter().map(|n| first16(sha256(&n.to_string())).to_vec()).collect();
         let a: Vec<String> = ids.iter().map(|n| format!("order-{n:010}")).collect();
         let b: Vec<String> = ids.iter().map(|n| format!("Cj0KCQ{n:050}AbCdEf")).collect();
-        client.execute(&insert, &[&ids, &keys, &a, &b]).await.unwrap();
+        let c = vec![vec![7_u8; 300]; ids.len()];
+        client.execute(&insert, &[&ids, &a, &b, &c]).await.unwrap();
     }
     rows as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Rows per second of single inserts of about 400 bytes, each durable, on as many connections as there are callers.
-async fn plain_singles(url: &str, rows: u64) -> f64 {
+/// Transactions per second of `pgbench`: single inserts of about 400 bytes, each durable, by as many clients as there are callers.
+fn pgbench(own: &server::Server, mode: &str) -> f64 {
+    let script = own.folder().join("insert.sql");
+    std::fs::write(&script, "INSERT INTO single (a) VALUES (decode(repeat('07', 400), 'hex'));\n").unwrap();
+    let (clients, folder) = (CALLERS.to_string(), own.folder().display().to_string());
+    let fixed = ["-n", "-j", "2", "-T", "8", "-U", "postgres", "-h", &folder, "-c", &clients, "-M", mode, "-f"];
+    let output = std::process::Command::new(server::program("pgbench")).args(fixed).arg(&script).arg("postgres").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    tps.unwrap_or_else(|| panic!("pgbench: {said}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Rows in the tables of the store, exactly.
+async fn stored(url: &str) -> u64 {
     let client = connect(url).await;
-    client.batch_execute("CREATE TABLE single (id BIGINT PRIMARY KEY, a BYTEA)").await.unwrap();
-    let mut clients = Vec::new();
-    for _ in 0..CALLERS {
-        clients.push(connect(url).await);
-    }
-    let started = Instant::now();
-    let tasks = clients.into_iter().zip(0..).map(|(client, caller)| {
-        tokio::spawn(async move {
-            let insert = client.prepare("INSERT INTO single VALUES ($1, $2)").await.unwrap();
-            for n in (caller..rows).step_by(usize::try_from(CALLERS).unwrap()) {
-                client.execute(&insert, &[&n.cast_signed(), &vec![7_u8; 400]]).await.unwrap();
-            }
-        })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await.unwrap();
-    }
-    rows as f64 / started.elapsed().as_secs_f64()
+    let tables = "SELECT string_agg(format('SELECT count(*) FROM adsengineer.%I', tablename), ' UNION ALL ') FROM pg_tables
+        WHERE schemaname = 'adsengineer'";
+    let all: String = client.query_one(tables, &[]).await.unwrap().get(0);
+    let sum = client.query_one(&format!("SELECT sum(count)::bigint FROM ({all}) AS n"), &[]).await.unwrap();
+    sum.get::<_, i64>(0).cast_unsigned()
 }
 
 async fn batches(store: &Arc<PostgresStore>, org: &OrgId, destination: DestinationId, rows: u64) -> f64 {
@@ -164,32 +163,32 @@ async fn singles(store: &Arc<PostgresStore>, org: &OrgId, rows: u64) -> f64 {
     rows as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn claims(store: &Arc<PostgresStore>, destination: DestinationId) -> f64 {
-    let started = Instant::now();
-    let mut taken = 0;
-    for token in 1..=20 {
-        let lease = Lease { worker: WorkerId(1), token, until_ms: NOW + 60_000 };
-        taken += store.claim(destination, 500, lease, NOW).await.unwrap().len();
-    }
-    taken as f64 / started.elapsed().as_secs_f64()
-}
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let mut given = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let rows = given.next().map_or(200_000, |n| n.parse().unwrap());
+    let rows = std::env::args().skip(1).filter(|arg| arg != "--bench").map(|n| n.parse().unwrap()).next().unwrap_or(200_000);
     let own = server::Server::start(true);
-    let url = given.next().unwrap_or_else(|| own.url());
+    let url = own.url();
     let options = Options { migrate: Migrate::Auto, ..Options::new(Secret::new([9; 32]), 1) };
     let store = Arc::new(PostgresStore::open(&url, options).await.unwrap());
     let org: OrgId = "acme".parse().unwrap();
     let spec = serde_json::from_str(r#"{"kind":"google","customer_id":"1234567890","actions":{"Sale":"77"}}"#).unwrap();
     let put = PutDestination { org: org.clone(), name: "google".into(), spec, credentials: CredentialsChange::Keep, now_ms: NOW };
     let Ok(Done::Destination(destination)) = store.write(vec![Write::PutDestination(put)]).await[0].clone() else { return };
-    let plain = plain_arrays(&url, rows).await;
-    let ours = batches(&store, &org, destination, rows).await;
-    say(&format!("batches of {BATCH}: {ours:.0} conversions/s, plain arrays {plain:.0} rows/s: {:.0} %", 100.0 * ours / plain));
-    say(&format!("claims of 500: {:.0} rows/s", claims(&store, destination).await));
-    let (plain, ours) = (plain_singles(&url, rows / 10).await, singles(&store, &org, rows / 10).await);
-    say(&format!("{CALLERS} callers of one: {ours:.0} leads/s, plain inserts {plain:.0} rows/s: {:.0} %", 100.0 * ours / plain));
+    let plain = plain_arrays(&url, 2 * rows).await;
+    let before = stored(&url).await;
+    let rate = batches(&store, &org, destination, rows).await;
+    let each = (stored(&url).await - before) as f64 / rows as f64;
+    say(&format!(
+        "batches of {BATCH}: {rate:.0} conversions/s of {each:.1} rows each, {:.0} rows/s; plain arrays {plain:.0} rows/s: {:.0} %",
+        rate * each,
+        100.0 * rate * each / plain
+    ));
+    connect(&url).await.batch_execute("CREATE TABLE single (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a BYTEA)").await.unwrap();
+    let (simple, prepared) = (pgbench(&own, "simple"), pgbench(&own, "prepared"));
+    let ours = singles(&store, &org, rows / 2).await;
+    say(&format!(
+        "{CALLERS} callers of one: {ours:.0} leads/s; pgbench {simple:.0} inserts/s: {:.0} %; prepared {prepared:.0}: {:.0} %",
+        100.0 * ours / simple,
+        100.0 * ours / prepared
+    ));
 }

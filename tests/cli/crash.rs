@@ -84,7 +84,7 @@ fn seen(stage: &Stage) -> u64 {
 
 #[test]
 fn killed_at_random_moments_and_run_again_until_it_ends_by_itself_each_row_counts_once() {
-    for seed in 1..=6_u64 {
+    for seed in 1..=crate::base::SEEDS {
         let faults = FaultPlan::none()
             .chance(Fault::ResetAfterCommit, 0.25)
             .chance(Fault::GarbageAfterCommit, 0.1)

@@ -6,6 +6,9 @@ mod support;
 /// Only its lease tells that a worker was killed.
 pub const LEASE: &str = "1s";
 
+/// How many runs a test makes whose choices come from a seed; each waits for leases.
+pub const SEEDS: u64 = 2;
+
 pub fn variables() -> Vec<(&'static str, String)> {
     vec![
         ("ADSENGINEER_DATABASE_URL", support::database()),

@@ -9,7 +9,7 @@ use adsengineer_core::{
     audit,
     delivery::State,
     store::{
-        Captured, Done, Intake, LeadBatch, LeadWrite, Migrate, NewConversion, Once, Request, Store, StoreError, Write,
+        Captured, Done, Intake, LeadBatch, LeadQuery, LeadWrite, Migrate, NewConversion, Once, Request, Store, StoreError, Write,
         postgres::{Options, PostgresStore, migration_status_in},
     },
 };
@@ -160,6 +160,53 @@ async fn a_key_is_done_once_by_two_stores_and_a_sites_own_id_names_one_lead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_miss_nothing_that_another_store_commits_later_under_a_smaller_number() {
+    let (url, schema) = (server::url(), server::schema());
+    let f = over(Arc::new(postgres_in(&url, &schema, 1).await)).await;
+    let second: Arc<dyn Store> = Arc::new(postgres_in(&url, &schema, 2).await);
+    let lead = |n: u8| {
+        let content: Box<[u8]> = [n].into();
+        let lead = LeadWrite { known: None, external: Some([n; 16]), persons: vec![], status: 0, score: 1, consent: "{}".into(), content };
+        let command = Write::Leads(LeadBatch { org: f.org.clone(), now_ms: NOW, leads: vec![lead], denied: 0, intake: None });
+        Write::Request(Box::new(Request { by: "erp".into(), once: None, command }))
+    };
+    assert!(one(&*f.store, lead(1)).await.is_ok());
+    // The late one has its numbers, and waits for somebody who may yet store the same lead.
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let same = "INSERT INTO leads SELECT org, 9, 9, status, score, decode(repeat('02', 16), 'hex'), persons, consent, content FROM leads";
+    client.batch_execute(&format!("SET search_path = {schema}; BEGIN; {same}")).await.unwrap();
+    let late = {
+        let (second, lead) = (second.clone(), lead(2));
+        tokio::spawn(async move { one(&*second, lead).await })
+    };
+    let waits = "SELECT count(*) FROM pg_locks l WHERE NOT granted AND EXISTS (SELECT 1 FROM pg_locks o WHERE o.pid = l.pid
+        AND o.relation = 'slots'::regclass)";
+    while execute(&url, &schema, waits).await[0] == "0" {
+        tokio::task::yield_now().await;
+    }
+    for n in 3..6 {
+        assert!(one(&*f.store, lead(n)).await.is_ok());
+    }
+    let query = |cursor| LeadQuery { cursor, limit: 100, ..LeadQuery::default() };
+    let page = async |cursor| {
+        let page = f.store.leads(&f.org, &query(cursor)).await.unwrap().items;
+        (page.iter().map(|lead| lead.content[0]).collect::<Vec<_>>(), page.last().map(|lead| lead.changed))
+    };
+    let audited = async |after| f.store.audit(after, 100).await.unwrap();
+    let (first, cursor) = page(None).await;
+    let links = audited(0).await;
+    assert_eq!(first, [1], "what came after the late one is not shown before it");
+    assert_eq!(f.store.leads(&f.org, &LeadQuery { descending: true, ..query(None) }).await.unwrap().items.len(), 4);
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert!(matches!(late.await.unwrap(), Ok(Done::Leads(..))));
+    assert_eq!(page(cursor).await.0, [2, 3, 4, 5]);
+    let all = [links.clone(), audited(links.last().unwrap().seq).await].concat();
+    assert_eq!((all.len(), all.iter().filter(|link| link.writer == 2).count()), (audited(0).await.len(), 1));
+    audit::verify(&audit_key(), &all).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_acknowledged_survives_crashes_of_the_server_and_nothing_is_doubled() {
     let server = Arc::new(server::Server::start(false));
     let url = server.url();
@@ -301,16 +348,14 @@ async fn claims_and_questions_read_their_index_in_order_and_sort_nothing() {
     let (url, schema) = (server::url(), server::schema());
     let _store = postgres_in(&url, &schema, 1).await;
     for (sql, index) in [
-        (
-            "SELECT * FROM deliveries WHERE destination = 1 AND due_ms <= 9 AND org = 1 ORDER BY due_ms, id LIMIT 5 FOR UPDATE SKIP LOCKED",
-            "deliveries_due",
-        ),
+        ("SELECT id FROM queue WHERE destination = 1 AND kind = 0 AND due_ms <= 9 ORDER BY due_ms, id", "queue_pkey"),
         (
             "SELECT id FROM uploads WHERE destination = 1 AND poll_at_ms <= 9 AND org = 1 ORDER BY poll_at_ms, id LIMIT 5 FOR UPDATE SKIP LOCKED",
             "uploads_poll",
         ),
-        ("SELECT due_ms FROM deliveries WHERE destination = 1 AND due_ms IS NOT NULL ORDER BY due_ms LIMIT 1", "deliveries_due"),
-        ("SELECT id FROM deliveries WHERE lease = 5 AND worker <> 1", "deliveries_claimed"),
+        ("SELECT due_ms FROM queue WHERE destination = 1 AND kind = 0 ORDER BY due_ms LIMIT 1", "queue_pkey"),
+        ("SELECT id FROM deliveries WHERE org = 1 AND id = 5", "deliveries_pkey"),
+        ("SELECT id FROM deliveries WHERE conversion = 5", "deliveries_conversion"),
     ] {
         let plan = execute(&url, &schema, &format!("{SETTINGS}; EXPLAIN {sql}")).await.join("\n");
         assert!(plan.contains(index) && !plan.contains("Sort") && !plan.contains("Seq Scan"), "{sql}\n{plan}");

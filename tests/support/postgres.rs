@@ -139,6 +139,12 @@ impl Keeper {
     }
 }
 
+/// One of the server's programs.
+#[allow(dead_code, reason = "benchmarks need it")]
+pub fn program(name: &str) -> PathBuf {
+    programs().join(name)
+}
+
 /// The folder of the newest server's programs; installs a server where there is none and that is possible.
 fn programs() -> PathBuf {
     if let Some(found) = installed() {

@@ -29,6 +29,7 @@ mod tally;
 mod tls;
 mod tx;
 mod views;
+mod waiting;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -38,7 +39,7 @@ use tokio::sync::oneshot;
 
 use self::{
     commit::Chain,
-    connect::{Readers, Server},
+    connect::{Readers, Seeing, Server},
     run::{Outcome, Task},
     writer::{Inbox, Job, Link as WriterLink, Results, Writer, ended},
 };
@@ -131,10 +132,13 @@ fn astray(outcome: &Outcome) -> StoreError {
     StoreError::Damaged(format!("a result went astray: {outcome:?}"))
 }
 
-/// Runs a read on a snapshot of its own.
+/// Runs a read, on a snapshot of its own unless its statements are to see the latest.
 macro_rules! read {
-    ($self:ident, $($path:ident)::+ ( $($arg:expr),* )) => {{
-        let reading = $self.readers.begin().await?;
+    ($self:ident, $($path:ident)::+ ( $($arg:expr),* )) => {
+        read!($self, Seeing::One, $($path)::+ ( $($arg),* ))
+    };
+    ($self:ident, $seeing:expr, $($path:ident)::+ ( $($arg:expr),* )) => {{
+        let reading = $self.readers.begin($seeing).await?;
         let result = $($path)::+(&reading.conn, $($arg),*).await;
         reading.end(result).await
     }};
@@ -192,7 +196,7 @@ impl Reads for PostgresStore {
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
-        read!(self, reads::audit(after, limit))
+        read!(self, Seeing::Latest, reads::audit(after, limit))
     }
 
     async fn lead(&self, org: &OrgId, id: LeadId) -> Result<Option<StoredLead>, StoreError> {
@@ -200,7 +204,7 @@ impl Reads for PostgresStore {
     }
 
     async fn leads(&self, org: &OrgId, query: &LeadQuery) -> Result<Page<StoredLead>, StoreError> {
-        read!(self, leads::list(org, query))
+        read!(self, Seeing::Latest, leads::list(org, query))
     }
 
     async fn lead_consents(&self, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, StoreError> {

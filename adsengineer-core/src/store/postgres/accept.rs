@@ -150,6 +150,7 @@ impl<'t> Accepting<'_, 't> {
 
     pub(super) fn deliver(&mut self, row: DeliveryRow<'t>) {
         self.tx.tally.made(row.destination, State::Queued, row.value.as_ref());
+        self.tx.waiting.made(row.destination, row.id, row.due_ms);
         self.tx.pending.deliveries.push(row);
         self.made += 1;
     }

@@ -56,7 +56,8 @@ pub(super) async fn attempt(
     let mut tx = Tx::begin(conn, *slot, fixed.clone()).await?;
     let results = run::all(&mut tx, tasks).await?;
     let (entries, at_ms) = tx.entries();
-    let (finished, linked) = tokio::join!(tx.finish(batch), link(conn, chain, entries, at_ms));
+    let seq = tx.place.sequence();
+    let (finished, linked) = tokio::join!(tx.finish(batch), link(conn, chain, entries, at_ms, seq));
     let head = match linked {
         Ok(head) => finished.map(|()| head)?,
         Err(fault) => return Err(all_of([finished, Err(fault)]).err().unwrap_or_else(Fault::overtaken).into()),
@@ -74,7 +75,7 @@ pub(super) async fn attempt(
 }
 
 /// Adds a link to the writer's chain where there are entries; where it ends then.
-async fn link(conn: &Conn, chain: &Chain, entries: Vec<Entry>, at_ms: i64) -> Result<Option<Head>, Fault> {
+async fn link(conn: &Conn, chain: &Chain, entries: Vec<Entry>, at_ms: i64, seq: i64) -> Result<Option<Head>, Fault> {
     if entries.is_empty() {
         return Ok(chain.head);
     }
@@ -84,9 +85,10 @@ async fn link(conn: &Conn, chain: &Chain, entries: Vec<Entry>, at_ms: i64) -> Re
     };
     let link = audit::link(&chain.key, head, entries, at_ms);
     let text = serde_json::to_string(&link.entries).map_err(|_| damaged("an audit entry"))?;
-    let insert = "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let insert = "INSERT INTO audit_links (writer, position, at_ms, entries, digest, previous, mac, seq)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let (digest, previous, mac) = (&link.digest[..], &link.previous[..], &link.mac[..]);
-    conn.execute(insert, args![link.writer, link.position, link.at_ms, text, digest, previous, mac]).await?;
+    conn.execute(insert, args![link.writer, link.position, link.at_ms, text, digest, previous, mac, seq]).await?;
     Ok(Some(link.head()))
 }
 

@@ -81,9 +81,13 @@ impl Conn {
         self.run(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}; {BY_INDEX}", self.settings)).await
     }
 
-    /// Begins a transaction whose reads all see the same.
-    async fn begin_reading(&self) -> Result<(), Fault> {
-        self.run(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; {}", self.settings)).await
+    /// Begins a transaction that reads.
+    async fn begin_reading(&self, seeing: Seeing) -> Result<(), Fault> {
+        let level = match seeing {
+            Seeing::One => "REPEATABLE READ",
+            Seeing::Latest => "READ COMMITTED",
+        };
+        self.run(&format!("BEGIN ISOLATION LEVEL {level}, READ ONLY; {}", self.settings)).await
     }
 
     /// Statements without arguments.
@@ -105,6 +109,15 @@ impl Conn {
     }
 }
 
+/// What the statements of a transaction that reads see.
+#[derive(Clone, Copy)]
+pub(super) enum Seeing {
+    /// All see the same.
+    One,
+    /// Each sees what is committed by then.
+    Latest,
+}
+
 /// Connections that reads share.
 pub(super) struct Readers {
     server: Arc<Server>,
@@ -117,18 +130,18 @@ impl Readers {
         Self { server, idle: Mutex::default(), free: Semaphore::new(READERS) }
     }
 
-    /// One snapshot for everything that is read until the end. A connection that was cut while it waited for work is replaced.
-    pub(super) async fn begin(&self) -> Result<Reading<'_>, StoreError> {
+    /// Begins to read. A connection that was cut while it waited for work is replaced.
+    pub(super) async fn begin(&self, seeing: Seeing) -> Result<Reading<'_>, StoreError> {
         let permit = self.free.acquire().await.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
         while let Some(conn) = self.take() {
-            match conn.begin_reading().await {
+            match conn.begin_reading(seeing).await {
                 Ok(()) => return Ok(Reading { conn, readers: self, _permit: permit }),
                 Err(Fault::Lost(_)) => {}
                 Err(fault) => return Err(fault.into()),
             }
         }
         let conn = self.server.connect().await?;
-        conn.begin_reading().await?;
+        conn.begin_reading(seeing).await?;
         Ok(Reading { conn, readers: self, _permit: permit })
     }
 
@@ -137,7 +150,7 @@ impl Readers {
     }
 }
 
-/// A snapshot. One that is dropped takes its connection with it.
+/// A transaction that reads. One that is dropped takes its connection with it.
 pub(super) struct Reading<'a> {
     pub(super) conn: Conn,
     readers: &'a Readers,
@@ -145,7 +158,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Ends the snapshot and gives the connection back.
+    /// Ends it and gives the connection back.
     pub(super) async fn end<T>(self, result: Result<T, Fault>) -> Result<T, StoreError> {
         if self.conn.run("COMMIT").await.is_ok() {
             self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.conn);

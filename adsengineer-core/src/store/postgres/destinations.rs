@@ -11,7 +11,6 @@ use super::{
     tx::Tx,
 };
 use crate::{
-    delivery::State,
     id::DestinationId,
     org::OrgId,
     store::{
@@ -131,16 +130,13 @@ pub(super) async fn remove(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, forc
     let number = tx.org_number(org).await?;
     tx.seize(number).await?;
     let destination = own(tx.conn, org, id).await?;
+    let unfinished = rows::unfinished(tx.conn, number, id).await?;
     if !force {
-        let open: Vec<i16> = State::ALL.iter().filter(|state| !state.is_final()).map(|state| i16::from(*state as u8)).collect();
-        let sql = "SELECT count(*) FROM deliveries WHERE org = $1 AND destination = $2 AND state = ANY ($3)";
-        let found = tx.conn.first(sql, args![number, id.0, open]).await?;
-        let count = found.as_ref().map_or(Ok(0), |row| get::<i64>(row, 0))?;
-        refuse_open(&destination.destination.name, u64::try_from(count).unwrap_or(0))?;
+        let open = unfinished.iter().filter(|row| !row.state.is_final()).count();
+        refuse_open(&destination.destination.name, open as u64)?;
     }
     tx.conn.execute("UPDATE destinations SET removed = TRUE WHERE id = $1", args![id.0]).await?;
     let silent = "UPDATE uploads SET poll_at_ms = NULL WHERE org = $1 AND destination = $2 AND poll_at_ms IS NOT NULL";
     tx.conn.execute(silent, args![number, id.0]).await?;
-    let open = rows::unfinished(tx.conn, number, id).await?;
-    settle::stop(tx, &open, StopCause::Removed, &destination_removed(), now_ms).await
+    settle::stop(tx, &unfinished, StopCause::Removed, &destination_removed(), now_ms).await
 }

@@ -12,7 +12,7 @@ use super::{
     fault::{Fault, damaged},
     pending::LeadRow,
     seen::{Key, Wanted},
-    tx::{Tx, known_org},
+    tx::{Tx, horizon, known_org},
 };
 use crate::{
     id::{ChangeId, LeadId},
@@ -76,7 +76,9 @@ async fn changes(conn: &Conn, org: i64, ids: Vec<i64>) -> Result<HashMap<LeadId,
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = conn.query("SELECT id, changed FROM leads WHERE org = $1 AND id = ANY($2) ORDER BY id FOR UPDATE", args![org, ids]).await?;
+    let rows = conn
+        .query("SELECT id, changed FROM leads WHERE (org = $1) IS TRUE AND id = ANY($2) ORDER BY id FOR UPDATE", args![org, ids])
+        .await?;
     rows.iter().map(|row| Ok((LeadId(get(row, 0)?), ChangeId(get(row, 1)?)))).collect()
 }
 
@@ -91,7 +93,7 @@ fn insert<'t>(tx: &mut Tx<'t>, org: i64, new: &'t LeadWrite, now_ms: i64) -> Lea
 
 async fn update(tx: &mut Tx<'_>, org: i64, id: LeadId, lead: &LeadWrite, now_ms: i64) -> Result<LeadId, Fault> {
     let changed = tx.next_id(now_ms);
-    let row = tx.conn.first("SELECT consent FROM leads WHERE org = $1 AND id = $2", args![org, id.0]).await?;
+    let row = tx.conn.first("SELECT consent FROM leads WHERE id = $2 AND (org = $1) IS TRUE", args![org, id.0]).await?;
     let row = row.ok_or_else(|| damaged("a lead's id"))?;
     if get::<&str>(&row, 0)? != &*lead.consent {
         keep_consent(tx.conn, org, id).await?;
@@ -101,8 +103,8 @@ async fn update(tx: &mut Tx<'_>, org: i64, id: LeadId, lead: &LeadWrite, now_ms:
     let persons: Vec<&[u8]> = lead.persons.iter().map(|person| &person.0[..]).collect();
     let further = "INSERT INTO lead_persons (org, person, lead) SELECT $1, p, $3 FROM UNNEST($2) AS n (p) ON CONFLICT DO NOTHING";
     tx.conn.execute(further, args![org, persons, id.0]).await?;
-    let update =
-        "UPDATE leads SET changed = $3, status = $4, score = $5, persons = $6, consent = $7, content = $8 WHERE org = $1 AND id = $2";
+    let update = "UPDATE leads SET changed = $3, status = $4, score = $5, persons = $6, consent = $7, content = $8
+        WHERE id = $2 AND (org = $1) IS TRUE";
     let (status, score) = (i16::from(lead.status), i16::from(lead.score));
     let blob = encoding::persons_blob(&lead.persons);
     tx.conn.execute(update, args![org, id.0, changed, status, score, blob, &*lead.consent, &*lead.content]).await?;
@@ -125,7 +127,7 @@ pub(super) async fn delete(tx: &mut Tx<'_>, org: &OrgId, id: LeadId) -> Result<u
         return Ok(0);
     }
     keep_consent(tx.conn, number, id).await?;
-    tx.conn.execute("DELETE FROM leads WHERE org = $1 AND id = $2", args![number, id.0]).await
+    tx.conn.execute("DELETE FROM leads WHERE id = $2 AND (org = $1) IS TRUE", args![number, id.0]).await
 }
 
 fn from_row(row: &Row) -> Result<StoredLead, Fault> {
@@ -141,7 +143,7 @@ fn from_row(row: &Row) -> Result<StoredLead, Fault> {
 
 pub(super) async fn one(conn: &Conn, org: &OrgId, id: LeadId) -> Result<Option<StoredLead>, Fault> {
     let Some(org) = known_org(conn, org).await? else { return Ok(None) };
-    let row = conn.first(&format!("SELECT {COLUMNS} FROM leads WHERE org = $1 AND id = $2"), args![org, id.0]).await?;
+    let row = conn.first(&format!("SELECT {COLUMNS} FROM leads WHERE id = $2 AND (org = $1) IS TRUE"), args![org, id.0]).await?;
     row.as_ref().map(from_row).transpose()
 }
 
@@ -149,10 +151,12 @@ pub(super) async fn list(conn: &Conn, org: &OrgId, query: &LeadQuery) -> Result<
     let limit = super::reads::limit_of(query.limit);
     let Some(org) = known_org(conn, org).await? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
     let since = query.updated_since_ms.map_or(0, |ms| ChangeId::from_millis(ms).0);
+    // Whoever reads up to a change must not miss a smaller one that another process commits later.
+    let committed = if query.descending { i64::MAX } else { horizon(conn).await?.id.saturating_add(1) };
     let (after, before) = match (query.cursor, query.descending) {
         (Some(cursor), true) => (since - 1, cursor.0),
-        (Some(cursor), false) => (cursor.0.max(since - 1), i64::MAX),
-        (None, _) => (since - 1, i64::MAX),
+        (Some(cursor), false) => (cursor.0.max(since - 1), committed),
+        (None, _) => (since - 1, committed),
     };
     let order = if query.descending { "DESC" } else { "ASC" };
     let sql = format!(
@@ -167,7 +171,7 @@ pub(super) async fn list(conn: &Conn, org: &OrgId, query: &LeadQuery) -> Result<
 pub(super) async fn consents(conn: &Conn, org: &OrgId, id: LeadId) -> Result<Vec<StoredConsent>, Fault> {
     let Some(org) = known_org(conn, org).await? else { return Ok(Vec::new()) };
     let sql = "SELECT id, record FROM consents WHERE org = $1 AND lead = $2
-        UNION ALL SELECT id, consent FROM leads WHERE org = $1 AND id = $2
+        UNION ALL SELECT id, consent FROM leads WHERE id = $2 AND (org = $1) IS TRUE
             AND NOT EXISTS (SELECT 1 FROM consents WHERE org = $1 AND lead = $2) ORDER BY id";
     let record = |row: &Row| Ok(StoredConsent { at: ChangeId(get(row, 0)?).created_at(), record: get::<&str>(row, 1)?.into() });
     conn.query(sql, args![org, id.0]).await?.iter().map(record).collect()
@@ -188,7 +192,7 @@ pub(super) async fn by_external(conn: &Conn, wanted: &HashSet<Key>) -> Result<Ha
     let orgs: Vec<i64> = wanted.iter().map(|(org, _)| *org).collect();
     let externals: Vec<&[u8]> = wanted.iter().map(|(_, external)| &external[..]).collect();
     let sql = "SELECT l.org, l.external, l.id FROM UNNEST($1, $2) AS k (org, external)
-        JOIN leads l ON l.org = k.org AND l.external = k.external AND l.external IS NOT NULL";
+        JOIN leads l ON l.external = k.external AND l.external IS NOT NULL AND (l.org = k.org) IS TRUE";
     let rows = conn.query(sql, args![orgs, externals]).await?;
     rows.iter().map(|row| Ok(((get(row, 0)?, bytes(row, 1)?), LeadId(get(row, 2)?)))).collect()
 }

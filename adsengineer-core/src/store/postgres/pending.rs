@@ -94,8 +94,8 @@ impl Pending<'_> {
     }
 }
 
-/// All rows must have been inserted: one that was not is another process's.
-fn all(inserted: u64, rows: usize) -> Result<(), Fault> {
+/// All rows must have been written: one that was not is another process's.
+pub(super) fn all(inserted: u64, rows: usize) -> Result<(), Fault> {
     if inserted == rows as u64 { Ok(()) } else { Err(Fault::overtaken()) }
 }
 

@@ -7,7 +7,8 @@ use super::{
     columns::{attempts, click, consent, count32, get, money, signed, small, state},
     connect::Conn,
     destinations::{Stored, lock, stored},
-    fault::{Fault, damaged},
+    fault::{Fault, all_of, damaged},
+    pending::{all, column},
     rows,
     tx::Tx,
 };
@@ -15,17 +16,23 @@ use crate::{
     delivery::State,
     id::{ConversionId, DeliveryId, DestinationId, UploadId},
     org::OrgId,
+    outcome::Why,
     rate_limit::{self, Quota},
     store::{Begin, Begun, Claimed, Lease, PREDECESSOR_WAIT_MS, PendingRow, PendingUpload, StoreError, WorkerId},
 };
 
-/// The rows of a destination that are due, earliest first, locked; those that another process works on are left to it.
-pub(super) const DUE: &str = "WITH due AS (
-        SELECT * FROM deliveries WHERE destination = $2 AND due_ms <= $3 AND org = $1 ORDER BY due_ms, id LIMIT $4 FOR UPDATE SKIP LOCKED)
-    SELECT d.id, d.conversion, d.revision, d.action_id, COALESCE(d.transaction_id, c.order_id, encode(c.natural_key, 'hex')), d.attempts,
-        d.first_sent_ms, d.round, d.part, d.event_hash, c.occurred_at, d.mantissa, d.scale, d.currency, c.click_kind, c.click, c.consent,
-        c.identifiers, EXISTS (SELECT 1 FROM deliveries a WHERE a.org = d.org AND a.id = d.after AND a.state < 5), d.state
-    FROM due d JOIN conversions c ON c.org = d.org AND c.id = d.conversion ORDER BY d.due_ms, d.id";
+/// The rows of a destination that are due, earliest first, locked; those that another process works on are left to it. The queue
+/// leads, in its order, and every other row is looked up by its key: nothing here is left for the planner to choose.
+pub(super) const DUE: &str = "SELECT d.id, d.conversion, d.revision, d.action_id,
+        COALESCE(d.transaction_id, c.order_id, encode(c.natural_key, 'hex')), d.attempts, d.first_sent_ms, d.round, d.part, d.event_hash,
+        c.occurred_at, d.mantissa, d.scale, d.currency, c.click_kind, c.click, c.consent, c.identifiers,
+        d.after IS NOT NULL AND EXISTS (SELECT 1 FROM deliveries a WHERE a.org = $1 AND a.id = d.after AND a.state < 5), d.due_ms,
+        d.state
+    FROM (SELECT d.* FROM (SELECT id, due_ms FROM queue WHERE destination = $2 AND kind = 0 AND due_ms <= $3 ORDER BY due_ms, id) q
+            CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE org = $1 AND id = q.id AND due_ms = q.due_ms FOR UPDATE SKIP LOCKED) d
+        LIMIT $4) d
+        CROSS JOIN LATERAL (SELECT * FROM conversions WHERE org = $1 AND id = d.conversion OFFSET 0) c
+    ORDER BY d.due_ms, d.id";
 
 /// The uploads of a destination whose verdict is due, earliest first.
 pub(super) const POLLS: &str = "SELECT id, request_id, sent_ms, polls, round, rows, action_id FROM uploads
@@ -38,12 +45,12 @@ pub(super) async fn claim(
     lease: Lease,
     now_ms: i64,
 ) -> Result<Vec<Claimed>, Fault> {
-    let others = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE lease = $1 AND worker <> $2)";
-    let taken = tx.conn.first(others, args![lease.token, lease.worker.0]).await?;
-    if taken.map(|row| get::<bool>(&row, 0)).transpose()? == Some(true) {
+    let (others, token) = ("SELECT worker FROM leases WHERE token = $1", args![lease.token]);
+    let (others, place) = tokio::try_join!(tx.conn.first(others, token), stored(tx.conn, destination))?;
+    if others.map(|row| get::<i64>(&row, 0)).transpose()?.is_some_and(|worker| worker != lease.worker.0) {
         return Err(StoreError::Busy.into());
     }
-    let Some(mut place) = stored(tx.conn, destination).await? else { return Ok(Vec::new()) };
+    let Some(mut place) = place else { return Ok(Vec::new()) };
     if place.holds() {
         // Nobody may release it while its rows are being held.
         let Some(locked) = lock(tx.conn, destination).await? else { return Ok(Vec::new()) };
@@ -53,29 +60,47 @@ pub(super) async fn claim(
     if removed || !place.spec.enabled || place.health.paused_until_ms.is_some_and(|until| now_ms < until) {
         return Ok(Vec::new());
     }
-    let (mut claimed, mut from, mut waiting, mut held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut claimed, mut due, mut from) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut waiting, mut held) = (Vec::new(), Vec::<(Why, Vec<DeliveryId>)>::new());
     for row in tx.conn.query(DUE, args![org, destination.0, now_ms, signed(limit)]).await? {
         let one = claimed_from(&row, &place.org, claimed.last())?;
         if let Some(hold) = place.health.hold_on(&one.action_id) {
-            held.push((one.id, hold.why.clone()));
+            match held.iter_mut().find(|(why, _)| *why == hold.why) {
+                Some((_, ids)) => ids.push(one.id),
+                None => held.push((hold.why.clone(), vec![one.id])),
+            }
         } else if get(&row, 18)? {
-            waiting.push(one.id.0);
+            waiting.push(one.id);
         } else {
-            from.push(state(&row, 19)?);
+            due.push((one.id, get(&row, 19)?));
+            from.push(state(&row, 20)?);
             claimed.push(one);
         }
     }
-    let locked = rows::lock(tx.conn, org, &held.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await?;
-    for (id, why) in &held {
-        let row = locked.get(id).ok_or_else(|| damaged("a due row"))?;
-        rows::stop_in(tx, &[row], State::Held, Some(why), now_ms).await?;
+    for (why, ids) in &held {
+        let locked = rows::lock(tx.conn, org, ids).await?;
+        rows::stop_in(tx, &locked.values().collect::<Vec<_>>(), State::Held, None, Some(why), now_ms).await?;
     }
-    if !waiting.is_empty() {
-        let wait = "UPDATE deliveries SET due_ms = $3 FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
-        tx.conn.execute(wait, args![org, waiting, now_ms + PREDECESSOR_WAIT_MS]).await?;
+    put_off(tx, org, &waiting, now_ms + PREDECESSOR_WAIT_MS).await?;
+    take(tx, org, destination, &claimed, &due, lease).await?;
+    for (row, from) in claimed.iter().zip(from) {
+        tx.tally.moved(destination, from, State::InFlight, row.value.as_ref());
     }
-    take(tx, org, destination, &claimed, &from, lease).await?;
     Ok(claimed)
+}
+
+/// Makes rows due at a later time; nothing else of them changes.
+async fn put_off(tx: &mut Tx<'_>, org: i64, ids: &[DeliveryId], due_ms: i64) -> Result<(), Fault> {
+    let locked = rows::lock(tx.conn, org, ids).await?;
+    if locked.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("UPDATE deliveries d SET due_ms = $3 FROM {} WHERE d.ctid = n.at", rows::at("UNNEST($2) AS n (id)"));
+    tx.conn.execute(&sql, args![org, column(ids, |id| id.0), due_ms]).await?;
+    for row in locked.values() {
+        tx.moved(row, row.state, Some(due_ms));
+    }
+    Ok(())
 }
 
 fn claimed_from(row: &Row, org: &OrgId, last: Option<&Claimed>) -> Result<Claimed, Fault> {
@@ -100,26 +125,28 @@ fn claimed_from(row: &Row, org: &OrgId, last: Option<&Claimed>) -> Result<Claime
     })
 }
 
-/// Claims rows, each of which was in the state `from` says.
 async fn take(
     tx: &mut Tx<'_>,
     org: i64,
     destination: DestinationId,
     claimed: &[Claimed],
-    from: &[State],
+    due: &[(DeliveryId, i64)],
     lease: Lease,
 ) -> Result<(), Fault> {
     if claimed.is_empty() {
         return Ok(());
     }
-    let ids: Vec<i64> = claimed.iter().map(|row| row.id.0).collect();
-    let sql = "UPDATE deliveries SET state = 1, due_ms = NULL, lease = $3, worker = $4, lease_until_ms = $5, upload = NULL
-        FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key";
-    tx.conn.execute(sql, args![org, ids, lease.token, lease.worker.0, lease.until_ms]).await?;
-    for (row, from) in claimed.iter().zip(from) {
-        tx.tally.moved(destination, *from, State::InFlight, row.value.as_ref());
-    }
-    Ok(())
+    let sql = format!(
+        "UPDATE deliveries d SET state = 1, due_ms = NULL, lease = $3, worker = $4, lease_until_ms = $5, upload = NULL
+        FROM {} WHERE d.ctid = n.at",
+        rows::at("UNNEST($2) AS n (id)")
+    );
+    let ids = column(claimed, |row| row.id.0);
+    let take = args![org, ids, lease.token, lease.worker.0, lease.until_ms];
+    tx.waiting.taken(destination, org, due, lease);
+    // Both are sent at once.
+    let (taken, waiting) = tokio::join!(tx.conn.execute(&sql, take), tx.waiting.write(tx.conn));
+    all_of([taken.map(drop), waiting])
 }
 
 pub(super) async fn begin(tx: &mut Tx<'_>, begin: &Begin) -> Result<Begun, Fault> {
@@ -127,24 +154,36 @@ pub(super) async fn begin(tx: &mut Tx<'_>, begin: &Begin) -> Result<Begun, Fault
         return Err(StoreError::NotFound(format!("destination {}", begin.destination)).into());
     };
     let ids: Vec<DeliveryId> = begin.rows.iter().map(|(id, _)| *id).collect();
-    let locked = rows::lock(tx.conn, org, &ids).await?;
-    let ours = |id: &DeliveryId| locked.get(id).filter(|row| row.destination == begin.destination && row.is_under(begin.lease));
+    let found = rows::look(tx.conn, org, &ids).await?;
+    let ours = |id: &DeliveryId| found.get(id).filter(|row| row.destination == begin.destination && row.is_under(begin.lease));
     let lost: Vec<_> = ids.iter().copied().filter(|id| ours(id).is_none()).collect();
     if !lost.is_empty() {
         return Ok(Begun::Lost(lost));
     }
     let round = ids.last().and_then(ours).map_or(0, |row| row.round);
     let upload = tx.next_id(begin.now_ms);
-    let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let hashes: Vec<i64> = begin.rows.iter().map(|(_, hash)| hash.cast_signed()).collect();
-    let sent = "UPDATE deliveries d SET upload = $4, first_sent_ms = COALESCE(first_sent_ms, $5), event_hash = COALESCE(event_hash, n.hash)
-        FROM UNNEST($2, $3) AS n (id, hash) WHERE d.org = $1 AND d.id = n.id";
-    tx.conn.execute(sent, args![org, numbers, hashes, upload, begin.now_ms]).await?;
+    let mut sent: Vec<(i64, i64)> = begin.rows.iter().map(|(id, hash)| (id.0, hash.cast_signed())).collect();
+    sent.sort_unstable();
+    sent.dedup_by_key(|(id, _)| *id);
+    let mark = format!(
+        "UPDATE deliveries d SET upload = $4, first_sent_ms = COALESCE(first_sent_ms, $5), event_hash = COALESCE(event_hash, n.hash)
+        FROM {} WHERE d.ctid = n.at AND d.state = 1 AND d.lease = $6 AND d.worker = $7",
+        rows::at("UNNEST($2, $3) AS n (id, hash)")
+    );
+    let (numbers, hashes) = (column(&sent, |(id, _)| *id), column(&sent, |(_, hash)| *hash));
+    let (now_ms, lease) = (begin.now_ms, begin.lease);
+    let marked = args![org, numbers, hashes, upload, now_ms, lease.token, lease.worker.0];
     let record = "INSERT INTO uploads (org, id, destination, action_id, body_hash, rows, sent_ms, round)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    let round = i16::from(round);
+    let (round, order) = (i16::from(round), column(&ids, |id| id.0));
     let (action, hash) = (&*begin.action_id, &begin.body_hash[..]);
-    tx.conn.execute(record, args![org, upload, begin.destination.0, action, hash, numbers, begin.now_ms, round]).await?;
+    let recorded = args![org, upload, begin.destination.0, action, hash, order, now_ms, round];
+    let (marked, recorded) = tokio::join!(tx.conn.execute(&mark, marked), tx.conn.execute(record, recorded));
+    let marked = match (marked, recorded) {
+        (Ok(marked), Ok(_)) => marked,
+        (marked, recorded) => return Err(all_of([marked.map(drop), recorded.map(drop)]).err().unwrap_or_else(Fault::overtaken)),
+    };
+    all(marked, sent.len())?;
     Ok(Begun::Upload(UploadId(upload)))
 }
 
@@ -193,7 +232,8 @@ pub(super) async fn claim_polls(
 /// Rows of an upload, in its order.
 async fn asked_for(conn: &Conn, org: i64, ids: Vec<i64>) -> Result<Vec<PendingRow>, Fault> {
     let sql = "SELECT d.id, d.attempts, d.first_sent_ms, c.occurred_at FROM UNNEST($2) WITH ORDINALITY AS n (id, place)
-        JOIN deliveries d ON d.org = $1 AND d.id = n.id JOIN conversions c ON c.org = $1 AND c.id = d.conversion ORDER BY n.place";
+            CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE org = $1 AND id = n.id OFFSET 0) d
+            CROSS JOIN LATERAL (SELECT occurred_at FROM conversions WHERE org = $1 AND id = d.conversion OFFSET 0) c ORDER BY n.place";
     let rows = conn.query(sql, args![org, ids]).await?;
     let one = |row: &Row| {
         Ok(PendingRow { id: DeliveryId(get(row, 0)?), attempts: attempts(row, 1)?, first_sent_ms: get(row, 2)?, occurred_at: get(row, 3)? })
@@ -203,6 +243,6 @@ async fn asked_for(conn: &Conn, org: i64, ids: Vec<i64>) -> Result<Vec<PendingRo
 
 /// Workers with rows in flight or with a question for a verdict.
 pub(super) async fn workers(conn: &Conn) -> Result<Vec<WorkerId>, Fault> {
-    let sql = "SELECT worker FROM deliveries WHERE lease IS NOT NULL UNION SELECT asker FROM uploads WHERE asker IS NOT NULL ORDER BY 1";
+    let sql = "SELECT worker FROM leases UNION SELECT asker FROM uploads WHERE asker IS NOT NULL ORDER BY 1";
     conn.query(sql, args![]).await?.iter().map(|row| Ok(WorkerId(get(row, 0)?))).collect()
 }

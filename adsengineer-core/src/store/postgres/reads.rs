@@ -11,7 +11,7 @@ use super::{
     connect::Conn,
     destinations::all,
     fault::{Fault, damaged},
-    tx::known_org,
+    tx::{horizon, known_org},
     views::views,
 };
 use crate::{
@@ -73,8 +73,8 @@ pub(super) async fn conversions(conn: &Conn, org: &OrgId, query: &ConversionQuer
     let sql = format!(
         "SELECT c.id FROM conversions c WHERE c.org = $1 AND c.id > $2 AND c.id < $3 AND ($4 IS NULL OR c.order_id = $4)
             AND ($5 IS NULL OR (c.id >> 22) + {EPOCH_MS} >= $5 OR c.updated_ms >= $5 OR EXISTS (SELECT 1 FROM deliveries d
-                WHERE d.org = $1 AND d.conversion = c.id AND COALESCE(d.changed_ms, (d.id >> 22) + {EPOCH_MS}) >= $5))
-            AND ($6 IS NULL OR EXISTS (SELECT 1 FROM deliveries d WHERE d.org = $1 AND d.conversion = c.id AND d.state = $6))
+                WHERE d.conversion = c.id AND COALESCE(d.changed_ms, (d.id >> 22) + {EPOCH_MS}) >= $5))
+            AND ($6 IS NULL OR EXISTS (SELECT 1 FROM deliveries d WHERE d.conversion = c.id AND d.state = $6))
          ORDER BY c.id {order} LIMIT $7"
     );
     let state = query.state.map(super::columns::number);
@@ -97,9 +97,12 @@ pub(super) async fn conversion_of(conn: &Conn, org: &OrgId, id: DeliveryId) -> R
 }
 
 /// The dead rows of an organization after a cursor.
-const DEAD_AFTER: &str = "SELECT d.id, d.conversion, d.changed_ms FROM deliveries d JOIN destinations t ON t.id = d.destination
-    WHERE t.org = $1 AND d.org = $1 AND d.state = 7 AND d.id > $2 AND ($3 IS NULL OR t.name = $3) AND ($4 IS NULL OR d.why_code = $4)
-        AND ($5 IS NULL OR d.changed_ms >= $5) AND ($6 IS NULL OR d.changed_ms < $6) ORDER BY d.id LIMIT $7";
+const DEAD_AFTER: &str = "SELECT d.id, d.conversion, d.changed_ms FROM destinations t
+        CROSS JOIN LATERAL (SELECT d.* FROM (SELECT id FROM queue WHERE destination = t.id AND kind = 2 AND id > $2 ORDER BY id) q
+            CROSS JOIN LATERAL (SELECT id, conversion, why_code, changed_ms FROM deliveries WHERE org = $1 AND id = q.id OFFSET 0) d
+            WHERE ($4 IS NULL OR d.why_code = $4) AND ($5 IS NULL OR d.changed_ms >= $5) AND ($6 IS NULL OR d.changed_ms < $6)
+            ORDER BY q.id LIMIT $7) d
+    WHERE t.org = $1 AND ($3 IS NULL OR t.name = $3) ORDER BY d.id LIMIT $7";
 
 pub(super) async fn dead_letters(conn: &Conn, org: &OrgId, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, Fault> {
     let limit = limit_of(query.limit);
@@ -151,7 +154,9 @@ pub(super) async fn uploads(conn: &Conn, org: &OrgId, limit: usize) -> Result<Ve
 }
 
 pub(super) async fn audit(conn: &Conn, after: i64, limit: usize) -> Result<Vec<Link>, Fault> {
-    let sql = "SELECT seq, writer, position, at_ms, entries, digest, previous, mac FROM audit_links WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let sql = "SELECT seq, writer, position, at_ms, entries, digest, previous, mac FROM audit_links
+        WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+    let until = horizon(conn).await?.sequence;
     let link = |row: &Row| {
         Ok(Link {
             seq: get(row, 0)?,
@@ -164,5 +169,5 @@ pub(super) async fn audit(conn: &Conn, after: i64, limit: usize) -> Result<Vec<L
             mac: bytes(row, 7)?,
         })
     };
-    conn.query(sql, args![after, signed(limit)]).await?.iter().map(link).collect()
+    conn.query(sql, args![after, until, signed(limit)]).await?.iter().map(link).collect()
 }

@@ -1,6 +1,6 @@
 //! Putting things right: dead letters sent again or given up, and rows taken back from workers that are gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::{
     args::args,
@@ -46,8 +46,8 @@ pub(super) async fn repair(tx: &mut Tx<'_>, repair: &Repair) -> Result<Vec<Repai
         done.push(Repaired::Done);
     }
     queue(tx, &queued, true, repair.now_ms).await?;
-    stop_in(tx, &discarded, State::Discarded, None, repair.now_ms).await?;
-    stop_in(tx, &superseded, State::Superseded, None, repair.now_ms).await?;
+    stop_in(tx, &discarded, State::Discarded, None, None, repair.now_ms).await?;
+    stop_in(tx, &superseded, State::Superseded, None, None, repair.now_ms).await?;
     Ok(done)
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn repair(tx: &mut Tx<'_>, repair: &Repair) -> Result<Vec<Repai
 async fn outdated(conn: &Conn, org: i64, ids: &[DeliveryId]) -> Result<HashSet<DeliveryId>, Fault> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let sql = "SELECT d.id FROM deliveries d WHERE d.org = $1 AND d.id = ANY($2) AND EXISTS (SELECT 1 FROM deliveries n
-            WHERE n.org = d.org AND n.conversion = d.conversion AND n.destination = d.destination AND n.id > d.id)";
+            WHERE n.conversion = d.conversion AND n.destination = d.destination AND n.id > d.id)";
     conn.query(sql, args![org, ids]).await?.iter().map(|row| Ok(DeliveryId(get(row, 0)?))).collect()
 }
 
@@ -63,17 +63,24 @@ pub(super) async fn recover(tx: &mut Tx<'_>, gone: &[WorkerId], now_ms: i64) -> 
     let gone: Vec<i64> = gone.iter().map(|worker| worker.0).collect();
     let asked = "UPDATE uploads SET poll_at_ms = LEAST(poll_at_ms, $1), asker = NULL WHERE asker = ANY($2)";
     tx.conn.execute(asked, args![now_ms, gone]).await?;
-    let lost = "SELECT org, id FROM deliveries WHERE lease IS NOT NULL AND (lease_until_ms <= $1 OR worker = ANY($2))
-        ORDER BY org, id FOR UPDATE SKIP LOCKED";
-    let mut by_org: BTreeMap<i64, Vec<DeliveryId>> = BTreeMap::new();
-    for row in tx.conn.query(lost, args![now_ms, gone]).await? {
-        by_org.entry(get(&row, 0)?).or_default().push(DeliveryId(get(&row, 1)?));
-    }
+    let lost = "SELECT token, org, rows FROM leases WHERE until_ms <= $1 OR worker = ANY($2) ORDER BY token";
     let mut freed = 0;
-    for (org, ids) in by_org {
-        let rows = rows::lock(tx.conn, org, &ids).await?;
+    for lease in tx.conn.query(lost, args![now_ms, gone]).await? {
+        let (token, org): (i64, i64) = (get(&lease, 0)?, get(&lease, 1)?);
+        let ids: Vec<_> = get::<Vec<i64>>(&lease, 2)?.into_iter().map(DeliveryId).collect();
+        let mut rows = rows::lock(tx.conn, org, &ids).await?;
+        rows.retain(|_, row| row.state == State::InFlight && row.lease.is_some_and(|(claim, _)| claim == token));
+        let until_ms = |row: &Delivery| row.lease_until_ms.unwrap_or(0);
+        let over = |row: &Delivery| until_ms(row) <= now_ms || row.lease.is_some_and(|(_, worker)| gone.contains(&worker.0));
+        let kept = rows.values().filter(|row| !over(row)).map(until_ms).min();
+        rows.retain(|_, row| over(row));
         freed += rows.len() as u64;
         free(tx, org, &rows, now_ms).await?;
+        let later = "UPDATE leases SET until_ms = $2 WHERE token = $1";
+        match kept {
+            Some(until_ms) => tx.conn.execute(later, args![token, until_ms]).await?,
+            None => tx.conn.execute("DELETE FROM leases WHERE token = $1", args![token]).await?,
+        };
     }
     Ok(freed)
 }
@@ -86,19 +93,10 @@ async fn free(tx: &mut Tx<'_>, org: i64, rows: &HashMap<DeliveryId, Delivery>, n
     for sent in [true, false] {
         let of = |stop| rows.values().filter(move |row| row.upload.is_some() == sent && row.stop == stop).collect::<Vec<_>>();
         let why = sent.then_some(&why);
-        stop_in(tx, &of(true), State::Suppressed, why, now_ms).await?;
+        stop_in(tx, &of(true), State::Suppressed, None, why, now_ms).await?;
         for to in [State::Queued, State::Retrying] {
             let due: Vec<_> = of(false).into_iter().filter(|row| row.open() == to).collect();
-            stop_in(tx, &due, to, why, now_ms).await?;
-            let ids: Vec<i64> = due.iter().map(|row| row.id.0).collect();
-            if !ids.is_empty() {
-                tx.conn
-                    .execute(
-                        "UPDATE deliveries SET due_ms = $3 FROM UNNEST($2) AS n (key) WHERE org = $1 AND id = n.key",
-                        args![org, ids, now_ms],
-                    )
-                    .await?;
-            }
+            stop_in(tx, &due, to, Some(now_ms), why, now_ms).await?;
         }
     }
     Ok(())

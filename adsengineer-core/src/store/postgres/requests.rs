@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Revocations are numbered in the order of their commits: `AdsR`.
-const REVOCATIONS: i64 = 0x4164_7352;
+const REVOCATIONS: i32 = 0x4164_7352;
 
 /// What requests with these keys did, each with its organization's number.
 pub(super) async fn remembered(conn: &Conn, wanted: &HashSet<Key>) -> Result<HashMap<Key, Remembered>, Fault> {
@@ -103,7 +103,7 @@ pub(super) async fn rules(conn: &Conn, org: &OrgId) -> Result<Vec<StoredRule>, F
 pub(super) async fn revoke(tx: &mut Tx<'_>, org: &OrgId, jti: &str, until_ms: i64, now_ms: i64) -> Result<Done, Fault> {
     let number = tx.org_number(org).await?;
     // Whoever reads up to a number must not miss a smaller one that is committed later.
-    tx.conn.query("SELECT pg_advisory_xact_lock($1)", args![REVOCATIONS]).await?;
+    tx.conn.query("SELECT pg_advisory_xact_lock($1, 0)", args![REVOCATIONS]).await?;
     tx.conn.execute("DELETE FROM revoked_tokens WHERE until_ms <= $1", args![now_ms]).await?;
     let insert = "INSERT INTO revoked_tokens (org, jti, until_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     tx.conn.execute(insert, args![number, jti, until_ms]).await?;

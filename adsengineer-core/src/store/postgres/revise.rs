@@ -187,7 +187,7 @@ impl<'t> Accepting<'_, 't> {
     /// Deliveries whose destinations are still there, with the transaction ids that they say.
     async fn going_on(&self, conversion: ConversionId) -> Result<HashMap<DeliveryId, Option<String>>, Fault> {
         let sql = "SELECT d.id, d.transaction_id FROM deliveries d JOIN destinations t ON t.id = d.destination
-            WHERE d.org = $1 AND d.conversion = $2 AND NOT t.removed";
+            WHERE d.conversion = $2 AND (d.org = $1) IS TRUE AND NOT t.removed";
         let rows = self.tx.conn.query(sql, args![self.org, conversion.0]).await?;
         rows.iter().map(|row| Ok((DeliveryId(get(row, 0)?), get(row, 1)?))).collect()
     }
@@ -199,7 +199,7 @@ impl<'t> Accepting<'_, 't> {
         if row.state != State::Dead && !(unsent && open) {
             return Ok(Some(row.id));
         }
-        stop_in(self.tx, &[row], State::Superseded, None, self.now_ms).await?;
+        stop_in(self.tx, &[row], State::Superseded, None, None, self.now_ms).await?;
         Ok(row.after)
     }
 }

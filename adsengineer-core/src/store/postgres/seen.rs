@@ -163,9 +163,9 @@ async fn known(conn: &Conn, wanted: &HashSet<(i64, NaturalKey)>) -> Result<HashM
     let orgs: Vec<i64> = wanted.iter().map(|(org, _)| *org).collect();
     let keys: Vec<&[u8]> = wanted.iter().map(|(_, key)| &key.0[..]).collect();
     let sql = "SELECT c.org, c.natural_key, c.id, c.occurred_at, c.mantissa, c.scale, c.currency, c.click_kind, c.click, c.persons,
-            ARRAY(SELECT destination FROM deliveries d WHERE d.org = c.org AND d.conversion = c.id),
+            ARRAY(SELECT destination FROM deliveries d WHERE d.conversion = c.id),
             EXISTS (SELECT 1 FROM revisions r WHERE r.org = c.org AND r.conversion = c.id)
-        FROM UNNEST($1, $2) AS k (org, natural_key) JOIN conversions c ON c.org = k.org AND c.natural_key = k.natural_key";
+        FROM UNNEST($1, $2) AS k (org, natural_key) JOIN conversions c ON c.natural_key = k.natural_key AND (c.org = k.org) IS TRUE";
     let mut found = HashMap::new();
     for row in conn.query(sql, args![orgs, keys]).await? {
         let key = NaturalKey(super::columns::bytes(&row, 1)?);

@@ -6,10 +6,11 @@ use super::{
     args::args,
     columns::{number, why_columns},
     destinations::{change_health, own, stored},
-    fault::Fault,
-    pending::column,
+    fault::{Fault, all_of},
+    pending::{all, column},
     rows::{self, Delivery, fail, mark_stopped, queue, stop_in},
     tx::Tx,
+    waiting::{CLAIMABLE, HELD},
 };
 use crate::{
     breaker::Breaker,
@@ -23,33 +24,44 @@ use crate::{
 /// A row that enters a state.
 struct Entering<'s> {
     id: DeliveryId,
+    stop: bool,
     next: &'s Next,
     to: State,
     part: i64,
 }
 
+impl Entering<'_> {
+    fn due_ms(&self) -> Option<i64> {
+        self.next.due_ms.filter(|_| self.to.is_claimable())
+    }
+}
+
 pub(super) async fn settle(tx: &mut Tx<'_>, settle: &Settle) -> Result<u64, Fault> {
     let Some(org) = tx.org_of(settle.destination).await? else { return Ok(0) };
-    // Nobody may remove the destination between the look at it and the end.
-    tx.share(org).await?;
-    let removed = stored(tx.conn, settle.destination).await?.is_none_or(|place| place.removed);
     let ids: Vec<DeliveryId> = settle.rows.iter().flat_map(|s| s.deliveries.iter().copied()).collect();
-    let mut locked = if ids.is_empty() { std::collections::HashMap::new() } else { rows::lock(tx.conn, org, &ids).await? };
+    let conn = tx.conn;
+    // Nobody may remove the destination between the look at it and the end.
+    let ((), place, mut found) = tokio::try_join!(tx.share(org), stored(conn, settle.destination), rows::look(conn, org, &ids))?;
+    let removed = place.is_none_or(|place| place.removed);
     let mut entering = Vec::new();
     for settled in &settle.rows {
         for id in &settled.deliveries {
-            let Some(row) = locked.remove(id).filter(|row| is_ours(row, settle.guard)) else { continue };
+            let Some(row) = found.remove(id).filter(|row| is_ours(row, settle.guard)) else { continue };
             let to = after_stop(settled.next.state, row.stop, removed);
-            tx.tally.moved(row.destination, row.state, to, row.value.as_ref());
-            entering.push(Entering { id: *id, next: &settled.next, to, part: settled.part });
+            let entered = Entering { id: *id, stop: row.stop, next: &settled.next, to, part: settled.part };
+            tx.moved(&row, to, entered.due_ms());
+            entering.push(entered);
         }
     }
+    entering.sort_unstable_by_key(|e| e.id);
     let failures: Vec<_> = entering.iter().filter_map(|e| Some((e.id, e.next.why.as_ref()?))).collect();
-    fail(tx.conn, org, &failures, settle.now_ms).await?;
-    enter(tx, org, &entering, settle.now_ms).await?;
-    if let Some(result) = &settle.upload {
-        judge(tx, org, result, removed).await?;
-    }
+    // All are sent at once.
+    let (failed, entered, judged) = tokio::join!(
+        fail(conn, org, &failures, settle.now_ms),
+        enter(tx, org, &entering, settle.guard, settle.now_ms),
+        judge(tx, org, settle.upload.as_ref(), removed),
+    );
+    all_of([failed, entered, judged])?;
     if settle.breaker.is_some() || settle.paused_until_ms.is_some() {
         change_health(tx.conn, settle.destination, |health| {
             health.breaker = settle.breaker.unwrap_or(health.breaker);
@@ -68,23 +80,33 @@ fn is_ours(row: &Delivery, guard: Guard) -> bool {
 }
 
 /// Moves rows that are ours, each into a state of its own.
-async fn enter(tx: &Tx<'_>, org: i64, rows: &[Entering<'_>], now_ms: i64) -> Result<(), Fault> {
+async fn enter(tx: &Tx<'_>, org: i64, rows: &[Entering<'_>], guard: Guard, now_ms: i64) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
     }
-    let sql = "UPDATE deliveries d SET state = n.state, due_ms = n.due_ms, attempts = n.attempts, round = n.round, part = n.part,
+    // They were looked at, not locked: they must still be as they were.
+    let (still, of, worker) = match guard {
+        Guard::Lease(lease) => ("d.state = 1 AND d.lease = $13 AND d.worker = $14", lease.token, lease.worker.0),
+        Guard::Verdict(upload) => ("d.state = 4 AND d.upload = $13 AND $14 = 0", upload.0, 0),
+    };
+    let sql = format!(
+        "UPDATE deliveries d SET state = n.state, due_ms = n.due_ms, attempts = n.attempts, round = n.round, part = n.part,
             lease = NULL, worker = NULL, lease_until_ms = NULL, why_code = n.code, why_detail = n.detail, review = n.review, changed_ms = $11
-        FROM UNNEST($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n (id, state, due_ms, attempts, round, part, code, detail, review)
-        WHERE d.org = $1 AND d.id = n.id";
+        FROM {} WHERE d.ctid = n.at AND d.stop = n.stop AND {still}",
+        rows::at(
+            "UNNEST($2, $3, $4, $5, $6, $7, $8, $9, $10, $12) AS n (id, state, due_ms, attempts, round, part, code, detail, review, stop)"
+        )
+    );
     let review = |row: &Entering<'_>| row.to == State::Held && row.next.hold == Some(HoldScope::Row);
-    tx.conn
+    let entered = tx
+        .conn
         .execute(
-            sql,
+            &sql,
             args![
                 org,
                 column(rows, |r| r.id.0),
                 column(rows, |r| number(r.to)),
-                column(rows, |r| r.next.due_ms.filter(|_| r.to.is_claimable())),
+                column(rows, Entering::due_ms),
                 column(rows, |r| i32::from(r.next.attempts)),
                 column(rows, |r| i16::from(r.next.round)),
                 column(rows, |r| r.part),
@@ -92,13 +114,17 @@ async fn enter(tx: &Tx<'_>, org: i64, rows: &[Entering<'_>], now_ms: i64) -> Res
                 column(rows, |r| why_columns(r.next.why.as_ref()).1),
                 column(rows, review),
                 now_ms,
+                column(rows, |r| r.stop),
+                of,
+                worker,
             ],
         )
         .await?;
-    Ok(())
+    all(entered, rows.len())
 }
 
-async fn judge(tx: &Tx<'_>, org: i64, result: &UploadResult, removed: bool) -> Result<(), Fault> {
+async fn judge(tx: &Tx<'_>, org: i64, result: Option<&UploadResult>, removed: bool) -> Result<(), Fault> {
+    let Some(result) = result else { return Ok(()) };
     let (code, detail) = why_columns(result.why.as_ref());
     let sql = "UPDATE uploads SET answered = TRUE, asker = NULL, request_id = COALESCE($3, request_id), poll_at_ms = $4, why_code = $5,
             why_detail = $6 WHERE org = $1 AND id = $2";
@@ -117,9 +143,9 @@ pub(super) async fn hold(
 ) -> Result<u64, Fault> {
     let hold = Hold { scope, why: why.clone(), since_ms: now_ms };
     let Some(place) = change_health(tx.conn, id, |health| health.add_hold(action_id, hold)).await? else { return Ok(0) };
-    let claimable = rows::claimable(tx.conn, place.org, id).await?;
+    let claimable = rows::waiting(tx.conn, place.org, id, CLAIMABLE).await?;
     let wanted: Vec<_> = claimable.iter().filter(|row| action_id.is_none_or(|action| **action == *row.action_id)).collect();
-    stop_in(tx, &wanted, State::Held, Some(why), now_ms).await?;
+    stop_in(tx, &wanted, State::Held, None, Some(why), now_ms).await?;
     Ok(wanted.len() as u64)
 }
 
@@ -131,7 +157,7 @@ pub(super) async fn release(tx: &mut Tx<'_>, org: &OrgId, id: DestinationId, rev
         health.held_actions.clear();
     })
     .await?;
-    let held = rows::held(tx.conn, place.org, id).await?;
+    let held = rows::waiting(tx.conn, place.org, id, HELD).await?;
     let going: Vec<_> = held.iter().filter(|row| reviewed || !row.review).map(|row| (row, now_ms)).collect();
     queue(tx, &going, false, now_ms).await?;
     Ok(going.len() as u64)
@@ -164,7 +190,7 @@ pub(super) async fn stop(tx: &mut Tx<'_>, rows: &[Delivery], cause: StopCause, w
         }
     }
     mark_stopped(tx, &marked).await?;
-    stop_in(tx, &unverified, State::DeliveredUnverified, Some(why), now_ms).await?;
-    stop_in(tx, &suppressed, State::Suppressed, Some(why), now_ms).await?;
+    stop_in(tx, &unverified, State::DeliveredUnverified, None, Some(why), now_ms).await?;
+    stop_in(tx, &suppressed, State::Suppressed, None, Some(why), now_ms).await?;
     Ok((unverified.len() + suppressed.len()) as u64)
 }

@@ -8,11 +8,14 @@ use super::{
     connect::Conn,
     fault::{Fault, all_of, damaged},
     pending::Pending,
+    rows::Delivery,
     seen::Seen,
     tally,
+    waiting::Waiting,
 };
 use crate::{
     audit::Entry,
+    delivery::State,
     id,
     id::DestinationId,
     org::OrgId,
@@ -27,7 +30,7 @@ const COUNTER_MASK: i64 = (1 << COUNTER_BITS) - 1;
 /// Locks of organizations: `AdsO`.
 const ORG_LOCKS: i32 = 0x4164_734f;
 
-/// Commits of a slot that are remembered.
+/// Commits that are remembered.
 const REMEMBERED: i64 = 16_384;
 
 /// What never changes once it is committed, remembered from one transaction to the next.
@@ -44,6 +47,7 @@ pub(super) struct Tx<'t> {
     pub(super) tally: Tally,
     /// Rows not written yet: the statements that look for them must come after [`Tx::flush`].
     pub(super) pending: Pending<'t>,
+    pub(super) waiting: Waiting,
     /// What was looked up so far.
     pub(super) seen: Seen,
     pub(super) fixed: Fixed,
@@ -56,12 +60,28 @@ pub(super) struct Tx<'t> {
     at_ms: i64,
 }
 
-/// The slot that a transaction holds, and its number among the slot's commits.
+/// The slot that a transaction holds, and its number: larger than that of any commit that was there when it began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {
     pub(super) slot: i16,
     pub(super) commit: i64,
 }
+
+/// Tells everybody that this transaction's ids and its number are larger than the largest ones now committed: keys of locks say it
+/// while the transaction is open, that of the id as it is, that of the number below zero. Only a transaction that has read from
+/// `slots` means that by such a lock.
+const TELL: &str = "SELECT pg_advisory_xact_lock_shared(max(last_id)), pg_advisory_xact_lock_shared(-1 - max(commits)) FROM slots";
+/// Takes a slot, and what was committed before; read after that was told.
+const TAKE: &str = "SELECT slot, last_id, (SELECT max(last_id) FROM slots), (SELECT max(commits) FROM slots) FROM slots
+    ORDER BY slot <> $1, slot FOR UPDATE SKIP LOCKED LIMIT 1";
+/// Up to which id, and up to which number of a commit, everything is committed that ever will be: the largest one committed, but none
+/// above what an open transaction told. One that tells it later gets larger ones; one that has ended since is seen by whatever
+/// statement comes next.
+const HORIZON: &str = "SELECT LEAST(max(s.last_id), min(o.id)), LEAST(max(s.commits), min(o.number)) FROM slots s LEFT JOIN (
+        SELECT min(key) FILTER (WHERE key >= 0) AS id, -1 - max(key) FILTER (WHERE key < 0) AS number FROM (
+            SELECT pid, relation, CASE WHEN locktype = 'advisory' AND objsubid = 1 THEN (classid::bigint << 32) | objid::bigint END AS key
+            FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS l
+        GROUP BY pid HAVING bool_or(relation = 'slots'::regclass)) AS o ON TRUE";
 
 /// The id after `last` that a slot gives: the lower 22 bits are the slot's number and a count within the millisecond, so that
 /// no two slots ever give the same one. A full millisecond borrows from the next.
@@ -72,24 +92,55 @@ fn next_id(slot: i16, last: i64, now_ms: i64) -> i64 {
     from_clock.max(following)
 }
 
+/// What a slot's next id must be larger than, so that it is larger than `floor`, which may be another slot's.
+fn from_floor(slot: i16, floor: i64) -> i64 {
+    let number = i64::from(slot) << COUNTER_BITS;
+    if floor & SLOT_MASK == number {
+        return floor;
+    }
+    let same_ms = (floor & !(SLOT_MASK | COUNTER_MASK)) | number;
+    if same_ms > floor { same_ms } else { same_ms | COUNTER_MASK }
+}
+
+/// Up to where everything is committed that ever will be. What relies on it must be read by a later statement that sees the latest.
+pub(super) struct Horizon {
+    /// Up to this id.
+    pub(super) id: i64,
+    /// Up to this commit, numbered as [`Place::sequence`] does.
+    pub(super) sequence: i64,
+}
+
+pub(super) async fn horizon(conn: &Conn) -> Result<Horizon, Fault> {
+    let row = conn.first(HORIZON, args![]).await?.ok_or_else(|| damaged("the table of slots"))?;
+    Ok(Horizon { id: get(&row, 0)?, sequence: Place { slot: 63, commit: get(&row, 1)? }.sequence() })
+}
+
+impl Place {
+    /// Numbers all commits of all slots: larger than those of the commits that the transaction has seen.
+    pub(super) fn sequence(self) -> i64 {
+        self.commit << 6 | i64::from(self.slot)
+    }
+}
+
 impl<'t> Tx<'t> {
     /// Begins, in the slot used last if it is free.
     pub(super) async fn begin(conn: &'t Conn, preferred: i16, fixed: Fixed) -> Result<Self, Fault> {
-        let sql = "SELECT slot, last_id, commits FROM slots ORDER BY slot <> $1, slot FOR UPDATE SKIP LOCKED LIMIT 1";
         let first = args![preferred];
-        // Both are sent at once, in this order.
-        let (begun, found) = futures_util::future::join(conn.begin(), conn.first(sql, first)).await;
+        // All are sent at once, in this order.
+        let (begun, told, found) = futures_util::future::join3(conn.begin(), conn.first(TELL, args![]), conn.first(TAKE, first)).await;
         begun?;
+        told?;
         let row = found?.ok_or_else(|| Fault::Again(StoreError::Unavailable("more than 64 writers are at work".to_owned())))?;
         let slot = get(&row, 0)?;
-        let last_id = get::<i64>(&row, 1)?.max(i64::from(slot) << COUNTER_BITS);
+        let last_id = get::<i64>(&row, 1)?.max(from_floor(slot, get(&row, 2)?));
         Ok(Self {
             conn,
             tally: Tally::default(),
             pending: Pending::default(),
+            waiting: Waiting::default(),
             seen: Seen::default(),
             fixed,
-            place: Place { slot, commit: get::<i64>(&row, 2)? + 1 },
+            place: Place { slot, commit: get::<i64>(&row, 3)? + 1 },
             last_id,
             entries: Vec::new(),
             leads: BTreeMap::new(),
@@ -106,19 +157,27 @@ impl<'t> Tx<'t> {
     /// Writes what waits, and forgets what was looked up: now statements see everything and may change anything.
     pub(super) async fn flush(&mut self) -> Result<(), Fault> {
         self.seen = Seen::default();
-        self.pending.write(self.conn).await
+        let (rows, waiting) = tokio::join!(self.pending.write(self.conn), self.waiting.write(self.conn));
+        all_of([rows, waiting])
+    }
+
+    /// A row that is locked went into a state, in which it is due at a time.
+    pub(super) fn moved(&mut self, row: &Delivery, to: State, due_ms: Option<i64>) {
+        self.tally.moved(row.destination, row.state, to, row.value.as_ref());
+        self.waiting.moved(row, to, due_ms);
     }
 
     /// Writes everything but the audit log and the commit itself: the statements are sent at once.
     pub(super) async fn finish(&mut self, batch: i64) -> Result<(), Fault> {
         let counts = std::mem::take(&mut self.leads);
-        let (rows, tally, leads, record) = tokio::join!(
+        let (rows, waiting, tally, leads, record) = tokio::join!(
             self.pending.write(self.conn),
+            self.waiting.write(self.conn),
             tally::write(&mut self.tally, self.conn, self.place.slot),
             write_lead_counts(self.conn, self.place.slot, &counts),
             record(self.conn, self.place, self.last_id, batch),
         );
-        all_of([rows, tally, leads, record])
+        all_of([rows, waiting, tally, leads, record])
     }
 
     /// What is to be audited, and when.
@@ -193,7 +252,7 @@ impl<'t> Tx<'t> {
 
 /// Remembers the commit in its slot.
 async fn record(conn: &Conn, place: Place, last_id: i64, batch: i64) -> Result<(), Fault> {
-    let sql = "WITH old AS (DELETE FROM commits WHERE slot = $1 AND number = $2 - $5),
+    let sql = "WITH old AS (DELETE FROM commits WHERE slot = $1 AND number <= $2 - $5),
             new AS (INSERT INTO commits (slot, number, batch) VALUES ($1, $2, $3))
         UPDATE slots SET commits = $2, last_id = $4 WHERE slot = $1";
     conn.execute(sql, args![place.slot, place.commit, batch, last_id, REMEMBERED]).await?;
@@ -243,6 +302,16 @@ mod tests {
             }
             let late = ConversionId(last).created_at().as_millisecond() - NOW;
             assert!((1..=4).contains(&late), "200 000 ids borrowed {late} ms");
+        }
+    }
+
+    #[test]
+    fn a_slots_ids_are_larger_than_those_of_any_other_that_are_committed() {
+        for floor in [0, 5, next_id(7, 0, NOW), next_id(7, 0, NOW) | COUNTER_MASK] {
+            for slot in [0, 7, 8, 63] {
+                let id = next_id(slot, from_floor(slot, floor), NOW - 5000);
+                assert!(id > floor && id & SLOT_MASK == i64::from(slot) << COUNTER_BITS, "slot {slot}: {id} after {floor}");
+            }
         }
     }
 

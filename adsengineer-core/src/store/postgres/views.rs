@@ -78,7 +78,7 @@ async fn deliveries(conn: &Conn, org: i64, ids: &[i64]) -> Result<HashMap<i64, V
             COALESCE(d.transaction_id, c.order_id, encode(c.natural_key, 'hex')), d.first_sent_ms, u.request_id
         FROM deliveries d JOIN conversions c ON c.org = d.org AND c.id = d.conversion JOIN destinations t ON t.id = d.destination
             LEFT JOIN uploads u ON u.org = d.org AND u.id = d.upload
-        WHERE d.org = $1 AND d.conversion = ANY($2) ORDER BY d.id";
+        WHERE d.conversion = ANY($2) AND (d.org = $1) IS TRUE ORDER BY d.id";
     let mut histories = histories(conn, org, ids).await?;
     let rows = conn.query(sql, args![org, ids.to_vec()]).await?;
     let mut found: HashMap<i64, Vec<_>> = HashMap::new();
@@ -107,7 +107,7 @@ async fn deliveries(conn: &Conn, org: i64, ids: &[i64]) -> Result<HashMap<i64, V
 async fn histories(conn: &Conn, org: i64, conversions: &[i64]) -> Result<HashMap<i64, Vec<AttemptView>>, Fault> {
     let sql = "SELECT f.delivery, f.at_ms, f.why_code, f.why_detail FROM deliveries d
             JOIN failures f ON f.org = d.org AND f.delivery = d.id
-        WHERE d.org = $1 AND d.conversion = ANY($2) ORDER BY f.delivery, f.number";
+        WHERE d.conversion = ANY($2) AND (d.org = $1) IS TRUE ORDER BY f.delivery, f.number";
     let mut found: HashMap<i64, Vec<_>> = HashMap::new();
     for row in conn.query(sql, args![org, conversions.to_vec()]).await? {
         let attempt = AttemptView { at: time(get(&row, 1)?), error: get::<&str>(&row, 2)?.into(), detail: get::<&str>(&row, 3)?.into() };

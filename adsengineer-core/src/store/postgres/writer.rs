@@ -109,6 +109,7 @@ impl Writer {
     /// Works until nobody can hand anything in any more.
     pub(super) async fn work(mut self) {
         while let Some(first) = self.jobs.recv().await {
+            self.gather().await;
             let mut rows = first.rows;
             let mut group = vec![first];
             while rows < ROWS_PER_COMMIT
@@ -119,6 +120,16 @@ impl Writer {
             }
             self.rows.fetch_sub(rows, Ordering::AcqRel);
             self.serve(group).await;
+        }
+    }
+
+    /// Lets others run while they hand more in: callers that were answered together come back together, and share a transaction then
+    /// instead of following the first of them in another.
+    async fn gather(&self) {
+        let mut before = None;
+        while before != Some(self.jobs.len()) {
+            before = Some(self.jobs.len());
+            tokio::task::yield_now().await;
         }
     }
 

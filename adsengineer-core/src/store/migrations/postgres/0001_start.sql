@@ -2,7 +2,7 @@
 -- so that these tables can be distributed by it; ids are ordered by time and tell when a thing was created.
 
 -- A writer's transaction holds one slot: it gives ids of its own, and counts in rows of its own, so that writers of several
--- processes never wait for each other's counters.
+-- processes never wait for each other's counters. Its commits are numbered: each is larger than all that it could see.
 CREATE TABLE slots (slot SMALLINT PRIMARY KEY, last_id BIGINT NOT NULL, commits BIGINT NOT NULL) WITH (fillfactor = 20);
 INSERT INTO slots (slot, last_id, commits) SELECT n, 0, 0 FROM generate_series(0, 63) n;
 -- The latest commits of each slot: whether one whose answer was lost is among them.
@@ -40,8 +40,10 @@ CREATE TABLE conversions (
     updated_ms BIGINT,                  -- NULL: not since its capture
     PRIMARY KEY (org, id)
 );
-CREATE UNIQUE INDEX conversions_key ON conversions (org, natural_key);
-CREATE INDEX conversions_order ON conversions (org, order_id) WHERE order_id IS NOT NULL;
+-- Of two indexes that begin with the organization, the planner may take the wrong one for a tenant of whom it knows nothing yet,
+-- and read all its rows for one. So one alone begins with it.
+CREATE UNIQUE INDEX conversions_key ON conversions (natural_key, org);
+CREATE INDEX conversions_order ON conversions (order_id, org) WHERE order_id IS NOT NULL;
 
 -- Later values of a conversion, in the order in which they were recorded.
 CREATE TABLE revisions (
@@ -50,7 +52,8 @@ CREATE TABLE revisions (
     PRIMARY KEY (org, conversion, number)
 );
 
--- The row is the job. `due_ms` is set exactly while a worker may claim it.
+-- The row is the job. `due_ms` is set exactly while a worker may claim it. No index has a column that changes, and a page has room
+-- for a second version of each of its rows: a change then stays on its page and writes to no index.
 CREATE TABLE deliveries (
     org BIGINT NOT NULL,
     id BIGINT NOT NULL,
@@ -75,12 +78,21 @@ CREATE TABLE deliveries (
     after BIGINT,                       -- an older revision's delivery that must be final first
     changed_ms BIGINT,                  -- NULL: not since its creation
     PRIMARY KEY (org, id)
-) WITH (fillfactor = 85);
-CREATE INDEX deliveries_conversion ON deliveries (org, conversion);
-CREATE INDEX deliveries_due ON deliveries (destination, due_ms, id) WHERE due_ms IS NOT NULL;
-CREATE INDEX deliveries_held ON deliveries (destination, id) WHERE state = 3;
-CREATE INDEX deliveries_dead ON deliveries (destination, id) WHERE state = 7;
-CREATE INDEX deliveries_claimed ON deliveries (lease) WHERE lease IS NOT NULL;
+) WITH (fillfactor = 50);
+CREATE INDEX deliveries_conversion ON deliveries (conversion);
+
+-- What of a destination may be claimed (0), is held (1) or dead (2), with its due time or 0. Finished rows are not here, so that no
+-- claim passes them; dead entries at the head are swept away early, so that claims do not pass these either.
+CREATE TABLE queue (
+    destination BIGINT NOT NULL, kind SMALLINT NOT NULL, due_ms BIGINT NOT NULL, id BIGINT NOT NULL,
+    PRIMARY KEY (destination, kind, due_ms, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+-- Claims whose rows are not all settled yet.
+CREATE TABLE leases (
+    token BIGINT PRIMARY KEY, worker BIGINT NOT NULL, until_ms BIGINT NOT NULL, org BIGINT NOT NULL,
+    rows BIGINT[] NOT NULL,             -- delivery ids; some may be settled
+    open BIGINT NOT NULL                -- how many are not
+);
 
 -- Who has a transaction id of the user's own at an account and action, whatever the organization: the platform knows only one.
 CREATE TABLE owners (owned BYTEA PRIMARY KEY, conversion BIGINT NOT NULL);
@@ -138,8 +150,9 @@ CREATE TABLE risks (
     destination BIGINT NOT NULL, currency TEXT NOT NULL, slot SMALLINT NOT NULL, micros NUMERIC NOT NULL, PRIMARY KEY (destination, currency, slot)
 ) WITH (fillfactor = 50);
 
+-- Numbered by commit and slot: pages in this order miss nothing that another writer commits later.
 CREATE TABLE audit_links (
-    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, writer BIGINT NOT NULL, position BIGINT NOT NULL, at_ms BIGINT NOT NULL,
+    seq BIGINT PRIMARY KEY, writer BIGINT NOT NULL, position BIGINT NOT NULL, at_ms BIGINT NOT NULL,
     entries TEXT NOT NULL, digest BYTEA NOT NULL, previous BYTEA NOT NULL, mac BYTEA NOT NULL, UNIQUE (writer, position)
 );
 
@@ -154,10 +167,10 @@ CREATE TABLE leads (
     persons BYTEA,                      -- 16 bytes each
     consent TEXT NOT NULL,              -- JSON, the latest
     content BYTEA NOT NULL,             -- sealed
-    PRIMARY KEY (org, id)
+    PRIMARY KEY (id, org)
 );
 CREATE UNIQUE INDEX leads_changed ON leads (org, changed);
-CREATE UNIQUE INDEX leads_external ON leads (org, external) WHERE external IS NOT NULL;
+CREATE UNIQUE INDEX leads_external ON leads (external, org) WHERE external IS NOT NULL;
 -- Leads by the keyed hashes of their people.
 CREATE TABLE lead_persons (org BIGINT NOT NULL, person BYTEA NOT NULL, lead BIGINT NOT NULL, PRIMARY KEY (org, person, lead));
 -- How many were stored, updated and denied, each the sum over slots; of the denied nothing else is kept.
