@@ -311,7 +311,19 @@ async fn an_empty_database_is_not_filled_unasked_and_a_newer_schema_is_refused()
     assert_eq!((one, two), (None, None), "two that migrate at once wait for each other");
     assert!(applied().await);
     assert_eq!(open(Migrate::Check).await, None);
-    execute(&url, &schema, "INSERT INTO schema_migrations (number, name) VALUES (99, 'later')").await;
+    // The next release's schema says itself whether programs of this one may go on; nothing is known of those after it.
+    let later = |number: i64, works_from: i64| {
+        format!(
+            "DELETE FROM schema_migrations WHERE number > 1; INSERT INTO schema_migrations (number, name, works_from) VALUES ({number}, 'later', {works_from})"
+        )
+    };
+    execute(&url, &schema, &later(2, 1)).await;
+    for migrate in [Migrate::Auto, Migrate::Check, Migrate::Off] {
+        assert_eq!(open(migrate).await, None);
+    }
+    execute(&url, &schema, &later(2, 2)).await;
+    assert!(open(Migrate::Check).await.unwrap().contains("schema 2"));
+    execute(&url, &schema, &later(99, 1)).await;
     for migrate in [Migrate::Auto, Migrate::Check, Migrate::Off] {
         let error = open(migrate).await.unwrap();
         assert!(error.contains("schema 99") && error.contains("install the newer version"), "{error}");

@@ -1,4 +1,7 @@
 //! The schema and its changes: embedded, numbered, only ever added to.
+//!
+//! While a release is rolled out, programs of the one before it go on, and may start again, on the new schema. So each change says
+//! from which schema on programs can work with it: that of the release before, or its own number where it had to break with that.
 
 use super::{
     args::args,
@@ -12,10 +15,13 @@ use crate::store::{Migrate, MigrationStatus, StoreError};
 struct Migration {
     number: i64,
     name: &'static str,
+    /// Programs that know the schema up to this number, and not this change, work with it.
+    works_from: i64,
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration { number: 1, name: "start", sql: include_str!("../migrations/postgres/0001_start.sql") }];
+const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "start", works_from: 1, sql: include_str!("../migrations/postgres/0001_start.sql") }];
 
 /// Two that migrate at once wait for each other: `AdsE`.
 const LOCK: i32 = 0x4164_7345;
@@ -42,7 +48,7 @@ async fn prepare_with(server: &Server, schema: &str, migrate: Migrate, known: &[
         conn.query("SELECT pg_advisory_xact_lock($1, hashtext($2))", args![LOCK, schema]).await?;
     }
     let found = version(&conn, schema).await?;
-    if found > latest {
+    if found > latest && !works_with(&conn, found, latest).await? {
         return Err(Fault::Broken(StoreError::Schema(format!(
             "the database has schema {found}, and this program knows schemas up to {latest}: install the newer version that wrote it"
         ))));
@@ -62,14 +68,27 @@ async fn prepare_with(server: &Server, schema: &str, migrate: Migrate, known: &[
 async fn apply(conn: &Conn, schema: &str, missing: impl Iterator<Item = &Migration>) -> Result<(), Fault> {
     conn.run(&format!(
         "CREATE SCHEMA IF NOT EXISTS {schema};
-         CREATE TABLE IF NOT EXISTS schema_migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now())"
+         CREATE TABLE IF NOT EXISTS schema_migrations (
+             number BIGINT PRIMARY KEY, name TEXT NOT NULL, works_from BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now())"
     ))
     .await?;
     for migration in missing {
         conn.run(migration.sql).await?;
-        conn.execute("INSERT INTO schema_migrations (number, name) VALUES ($1, $2)", args![migration.number, migration.name]).await?;
+        let note = "INSERT INTO schema_migrations (number, name, works_from) VALUES ($1, $2, $3)";
+        conn.execute(note, args![migration.number, migration.name, migration.works_from]).await?;
     }
     Ok(())
+}
+
+/// Whether a program that knows schemas up to `latest` works with a newer one: only the next, and only if that says so.
+async fn works_with(conn: &Conn, found: i64, latest: i64) -> Result<bool, Fault> {
+    let row = conn.first("SELECT works_from FROM schema_migrations WHERE number = $1", args![found]).await?;
+    let works_from = row.map(|row| get::<i64>(&row, 0)).transpose()?;
+    let works = found == latest + 1 && works_from.is_some_and(|from| from <= latest);
+    if works {
+        tracing::warn!(schema = found, known = latest, "the database is of the next release; install that here too");
+    }
+    Ok(works)
 }
 
 /// The schema's number; 0 where there is none.
