@@ -106,3 +106,24 @@ fn damaged_rows_and_files_are_said_to_be_damaged() {
     assert_eq!(stage.run(&["status"]).code, 11);
     stage.close();
 }
+
+#[test]
+fn a_database_on_a_server_needs_keys_that_are_the_same_everywhere() {
+    let stage = Stage::new(SandboxOptions::default());
+    let run = |more: &[(&str, &str)], args: &[&str]| -> Said {
+        let url = ("ADSENGINEER_DATABASE_URL", "postgres://ads@127.0.0.1:1/ads");
+        stage.command().envs([url]).envs(more.iter().copied()).args(args).output().unwrap().into()
+    };
+    let key = ("ADSENGINEER_ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    let without = run(&[], &["status"]);
+    assert!(without.code == 5 && without.stderr.contains("set ADSENGINEER_ENCRYPTION_KEY"), "{}", without.stderr);
+    let without = run(&[key], &["token", "mint", "--sub", "me", "--org", "acme", "--role", "owner"]);
+    assert!(without.code == 5 && without.stderr.contains("set ADSENGINEER_JWT_SECRET"), "{}", without.stderr);
+    let unreachable = run(&[key], &["status"]);
+    assert!(unreachable.code == 8 && unreachable.stderr.contains("not available"), "{}", unreachable.stderr);
+    for args in [&["doctor", "--offline"][..], &["config", "show"]] {
+        let said = run(&[key], args);
+        assert!(said.stdout.contains("the database postgres://ads@127.0.0.1:1/ads"), "{}{}", said.stdout, said.stderr);
+    }
+    stage.close();
+}
