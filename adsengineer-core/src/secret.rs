@@ -37,7 +37,9 @@ pub fn redact_url(url: &str) -> String {
     let url = redact_parameter(url);
     let Some((scheme, rest)) = url.split_once("://") else { return url };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let Some(at) = rest[..authority_end].rfind('@') else { return url };
+    // A password that was written as it is may hold what ends an authority: rather too much is hidden than a part of it shown.
+    let unescaped = || rest[..authority_end].contains(':').then(|| rest.rfind('@')).flatten();
+    let Some(at) = rest[..authority_end].rfind('@').or_else(unescaped) else { return url };
     match rest[..at].split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:***{}", &rest[at..]),
         None => url,
@@ -75,7 +77,10 @@ mod tests {
         assert_eq!(redact_url("postgres://u:p@h:1/db?x=a@b"), "postgres://u:***@h:1/db?x=a@b");
         assert_eq!(redact_url("postgres://u:p@ss@h/db"), "postgres://u:***@h/db");
         assert_eq!(redact_url("postgres:///d?user=u&password=p&host=/run"), "postgres:///d?user=u&password=***&host=/run");
-        for same in ["sqlite:///a/b.db", "postgres://u@h/db", "memory://", "plain"] {
+        for raw in ["postgres://u:p/w@h/d", "postgres://u:p?w@h/d", "postgres://u:p#w@h/d"] {
+            assert_eq!(redact_url(raw), "postgres://u:***@h/d");
+        }
+        for same in ["postgres://h:5432/d", "sqlite:///a/b.db", "postgres://u@h/db", "memory://", "plain"] {
             assert_eq!(redact_url(same), same);
             assert!(!url_has_password(same));
         }
